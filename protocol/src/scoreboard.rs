@@ -1,0 +1,136 @@
+//! Layout of the scoreboard: numbers for people, shared by a memfd that the supervisor makes, seals and passes to every
+//! worker. One record per living process; only its worker writes it, and a scrape reads it without asking anybody.
+//! The mapping itself is made elsewhere: this file knows types, not memory.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+
+/// Version of this layout; stands in the header and must match.
+pub const LAYOUT_VERSION: u32 = 1;
+/// Marks a scoreboard: "supv" in ASCII.
+pub const MAGIC: u32 = 0x7375_7076;
+/// Records in one scoreboard. Bounds the workers alive at once, old and new of a reload together.
+pub const MAX_RECORDS: usize = 1024;
+
+/// First thing in the memfd.
+#[derive(Debug)]
+#[repr(C, align(64))]
+pub struct Header {
+    /// [`MAGIC`].
+    pub magic: AtomicU32,
+    /// [`LAYOUT_VERSION`].
+    pub layout_version: AtomicU32,
+    /// Number of records that follow.
+    pub records: AtomicU32,
+}
+
+/// Every counter of a worker: it only grows while the process lives; the supervisor adds it to the totals of
+/// all the dead and zeroes it after the reap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Counter {
+    /// Requests answered with 1xx.
+    Responses1xx,
+    /// Requests answered with 2xx.
+    Responses2xx,
+    /// Requests answered with 3xx.
+    Responses3xx,
+    /// Requests answered with 4xx.
+    Responses4xx,
+    /// Requests answered with 5xx.
+    Responses5xx,
+    /// Connections accepted.
+    ConnectionsAccepted,
+    /// Requests refused: the head was malformed (400, 405, 501, 505).
+    RejectedBadRequest,
+    /// Requests refused: head or request line too large (414, 431).
+    RejectedHeadTooLarge,
+    /// Requests refused: body too large (413).
+    RejectedBodyTooLarge,
+    /// Requests or connections cut off by a timeout (408 or closed).
+    RejectedTimeout,
+    /// Exceptions that escaped from the application.
+    AppExceptions,
+    /// Request body bytes received.
+    RequestBodyBytes,
+    /// Response body bytes sent.
+    ResponseBodyBytes,
+    /// Responses that were broken off: the application failed, or the client left before the end.
+    ResponsesAborted,
+}
+
+/// Number of counters in a record.
+pub const COUNTERS: usize = 14;
+/// Upper bounds of the duration histogram in microseconds; one more bucket holds the rest.
+pub const DURATION_BUCKETS_US: [u64; 16] = [
+    1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 75_000, 100_000, 250_000, 500_000, 750_000, 1_000_000,
+    2_500_000, 5_000_000, 7_500_000, 10_000_000,
+];
+
+/// One worker's numbers. A cache line multiple, so that neighbours never share a line.
+#[derive(Debug)]
+#[repr(C, align(64))]
+pub struct Record {
+    counters: [AtomicU64; COUNTERS],
+    duration_buckets: [AtomicU64; DURATION_BUCKETS_US.len() + 1],
+    duration_sum_us: AtomicU64,
+    /// Open connections now.
+    pub connections: AtomicU32,
+    /// Connections that wait for their next request now.
+    pub connections_idle: AtomicU32,
+    /// Requests begun and not yet answered in full now.
+    pub in_flight: AtomicU32,
+    /// Non-zero while the worker's loop runs application code or handles requests: siblings look at it before they accept.
+    pub busy: AtomicU32,
+}
+
+impl Record {
+    /// Adds to a counter. The worker is the only writer, so a load and a store are enough and no bus lock is paid.
+    pub fn add(&self, counter: Counter, amount: u64) {
+        let cell = &self.counters[counter as usize];
+        cell.store(cell.load(Relaxed).wrapping_add(amount), Relaxed);
+    }
+
+    /// A counter's value.
+    #[must_use]
+    pub fn get(&self, counter: Counter) -> u64 {
+        self.counters[counter as usize].load(Relaxed)
+    }
+
+    /// Notes that a request took so many microseconds.
+    pub fn observe_duration_us(&self, duration_us: u64) {
+        let bucket = DURATION_BUCKETS_US.partition_point(|&bound| bound < duration_us);
+        let cell = &self.duration_buckets[bucket];
+        cell.store(cell.load(Relaxed) + 1, Relaxed);
+        let sum = &self.duration_sum_us;
+        sum.store(sum.load(Relaxed).wrapping_add(duration_us), Relaxed);
+    }
+
+    /// The histogram: requests per bucket (not cumulative) and the sum of their durations in microseconds.
+    #[must_use]
+    pub fn durations(&self) -> ([u64; DURATION_BUCKETS_US.len() + 1], u64) {
+        (
+            std::array::from_fn(|bucket| self.duration_buckets[bucket].load(Relaxed)),
+            self.duration_sum_us.load(Relaxed),
+        )
+    }
+
+    /// All zero: before a new worker leases the record.
+    pub fn clear(&self) {
+        for cell in self.counters.iter().chain(&self.duration_buckets) {
+            cell.store(0, Relaxed);
+        }
+        self.duration_sum_us.store(0, Relaxed);
+        for gauge in [&self.connections, &self.connections_idle, &self.in_flight, &self.busy] {
+            gauge.store(0, Relaxed);
+        }
+    }
+}
+
+/// Size of the memfd: the header and [`MAX_RECORDS`] records.
+pub const SIZE_BYTES: usize = size_of::<Header>() + MAX_RECORDS * size_of::<Record>();
+
+/// Byte offset of record `index` in the memfd.
+#[must_use]
+pub const fn record_offset(index: usize) -> usize {
+    size_of::<Header>() + index * size_of::<Record>()
+}

@@ -1,0 +1,121 @@
+//! What a worker must be told to do its work, as the supervisor (or the worker's own command line) settled it.
+//! Passed as one JSON object in the environment variable [`crate::inherited::SETTINGS`]. No defaults here: whoever reads
+//! the command line owns them.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// All that a worker is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WorkerSettings {
+    /// What to serve.
+    pub application: Application,
+    /// A heartbeat is sent this often.
+    pub heartbeat_interval_ms: u64,
+    /// Time for a drain that nobody gave a grace, as when a worker runs alone and is told to stop.
+    pub graceful_timeout_ms: u64,
+    /// HTTP bounds and time limits.
+    pub http: HttpSettings,
+    /// "error", "warn", "info", "debug" or "trace".
+    pub log_level: String,
+    /// "text" or "json".
+    pub log_format: String,
+}
+
+/// What a worker serves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Application {
+    /// The built-in page.
+    Welcome,
+    /// An executable that links the `worker` library; the worker binary execs it.
+    Native {
+        /// Path of the executable.
+        program: PathBuf,
+    },
+    /// An application in the user's Python; the worker binary execs the interpreter.
+    Python(PythonSettings),
+}
+
+/// A Python application.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PythonSettings {
+    /// `package.module:attribute` or `package.module:factory()`.
+    pub target: String,
+    /// Interpreter that the user named; otherwise the worker looks for one.
+    pub python: Option<PathBuf>,
+    /// Put first on `sys.path`.
+    pub app_dir: PathBuf,
+    /// The attribute is a function that returns the application.
+    pub factory: Factory,
+    /// Whether the application is told of start-up and shutdown.
+    pub lifespan: Lifespan,
+    /// The event loop.
+    pub event_loop: EventLoop,
+    /// A file of KEY=VALUE lines that is put into the environment before the import.
+    pub env_file: Option<PathBuf>,
+    /// A file (.json, .yaml, .ini) for Python's `logging.config`.
+    pub log_config: Option<PathBuf>,
+}
+
+/// Whether the attribute is the application or makes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Factory {
+    /// Found by looking: a function without arguments that is no ASGI callable is called.
+    Auto,
+    /// The attribute is called once, and what it returns is the application.
+    Call,
+}
+
+/// ASGI lifespan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lifespan {
+    /// An application that raises on the lifespan scope is served without it.
+    Auto,
+    /// An application that raises on the lifespan scope does not start.
+    On,
+    /// The application is not asked.
+    Off,
+}
+
+/// The asyncio event loop of a Python worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventLoop {
+    /// uvloop where it can be imported, else asyncio's own.
+    Auto,
+    /// asyncio's own.
+    Asyncio,
+    /// uvloop; its absence is an error.
+    Uvloop,
+}
+
+/// Bounds and time limits of HTTP.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpSettings {
+    /// An idle keep-alive connection is closed after this time.
+    pub keep_alive_timeout_ms: u64,
+    /// A request's head must be complete this long after its first byte, and the first byte of a new connection
+    /// this long after the accept (408).
+    pub header_read_timeout_ms: u64,
+    /// A body must make progress this often (408).
+    pub body_read_timeout_ms: u64,
+    /// A client must take some of a reply this often, else it is cut off.
+    pub write_timeout_ms: u64,
+    /// Longest request line (414).
+    pub request_line_bytes: u32,
+    /// Longest head in all (431).
+    pub head_bytes: u32,
+    /// Most header fields in one head (431).
+    pub header_count: u32,
+    /// Largest request body (413); 0 for no bound.
+    pub body_bytes: u64,
+    /// An idle connection that drains is kept this long for one last request.
+    pub drain_linger_ms: u64,
+}

@@ -1,0 +1,3 @@
+//! The `supervise` program: calls the library.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The Python worker: an extension module that the user's interpreter loads.

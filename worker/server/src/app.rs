@@ -1,0 +1,140 @@
+//! The contract between engine and application: what an app is given and what it must do. Speaks byte slices and chunks, and
+//! no protocol's own types, so that HTTP/1, HTTP/2 and WebSocket can all be on the other side.
+
+use std::{net::SocketAddr, path::PathBuf, rc::Rc, time::Duration};
+
+use crate::Exchange;
+
+/// An application: called once for each request.
+pub trait App: 'static {
+    /// A piece of a reply's body as the app hands it over. The engine keeps it alive until it is written and never copies a
+    /// large one.
+    type Chunk: AsRef<[u8]> + 'static;
+
+    /// Begins one request. Must not block; what is not finished on return goes on through `exchange`, which the app keeps.
+    ///
+    /// The engine holds no borrow of its own state during the call: the app may receive and reply at once (an app that replies
+    /// in full before it returns costs no wake-up), and dropping every clone of `exchange` without a complete reply is an answer
+    /// too: 500 if no head was sent, else the connection is broken off.
+    fn call(&self, head: &RequestHead<'_>, exchange: Exchange<Self::Chunk>);
+}
+
+/// A request's head. Borrowed from the read buffer for the time of [`App::call`]: copy what must live longer.
+#[derive(Debug)]
+pub struct RequestHead<'a> {
+    /// As received; a valid token (RFC 9110 §9.1), case kept.
+    pub method: &'a [u8],
+    /// Path as received, percent-encoded, without query; "*" for `OPTIONS *`. An absolute-form target is already cut down
+    /// (its authority then replaces the Host header).
+    pub path: &'a [u8],
+    /// What follows the first `?`; empty if there is none.
+    pub query: &'a [u8],
+    /// Protocol version of the request.
+    pub version: Version,
+    /// In the order of the wire, duplicates kept. Names are lower-cased already.
+    pub headers: &'a [Header<'a>],
+    /// What follows the head.
+    pub body: BodyLength,
+    /// The connection that the request came on.
+    pub connection: &'a Rc<ConnectionInfo>,
+}
+
+/// One header field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Header<'a> {
+    /// A valid token in lower case.
+    pub name: &'a [u8],
+    /// Without surrounding white space; any bytes but control characters (obs-text is allowed).
+    pub value: &'a [u8],
+}
+
+/// Protocol version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    /// HTTP/1.0
+    Http10,
+    /// HTTP/1.1
+    Http11,
+    /// HTTP/2
+    Http2,
+}
+
+/// What follows a request's head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyLength {
+    /// No body.
+    None,
+    /// This many bytes; may be 0.
+    Known(u64),
+    /// Ends when it ends.
+    Chunked,
+}
+
+/// What does not change while a connection lives. One allocation a connection, shared by its requests: an app may use the
+/// pointer's identity to cache what it derives from it.
+#[derive(Debug)]
+pub struct ConnectionInfo {
+    /// Who is on the other end.
+    pub peer: Peer,
+    /// Which of our addresses it reached.
+    pub local: Peer,
+    /// http or https.
+    pub scheme: Scheme,
+}
+
+/// One end of a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Peer {
+    /// TCP.
+    Tcp(SocketAddr),
+    /// A unix socket, with its path where it has one.
+    Unix(Option<PathBuf>),
+}
+
+/// What the connection is wrapped in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    /// Nothing.
+    Http,
+    /// TLS.
+    Https,
+}
+
+/// Counts what happens. Called on the request path: an implementation stores to memory and does nothing else.
+pub trait Meter: 'static {
+    /// A connection was accepted.
+    fn connection_opened(&self) {}
+    /// It is gone.
+    fn connection_closed(&self) {}
+    /// A request begins; `line` is its request line as received, without the line end. The returned number comes back in
+    /// [`Meter::request_finished`].
+    fn request_started(&self, line: &[u8]) -> usize {
+        let _ = line;
+        0
+    }
+    /// The request that `request_started` numbered is answered (or broken off).
+    fn request_finished(&self, request: usize, outcome: RequestOutcome) {
+        let _ = (request, outcome);
+    }
+    /// A request was refused by the engine before any app saw it.
+    fn request_refused(&self, status: u16) {
+        let _ = status;
+    }
+    /// A time limit cut a request or connection off.
+    fn timed_out(&self) {}
+}
+
+/// How a request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestOutcome {
+    /// Status sent; 0 if none was.
+    pub status: u16,
+    /// From the head's last byte to the reply's last.
+    pub duration: Duration,
+    /// Body bytes received.
+    pub request_bytes: u64,
+    /// Body bytes sent.
+    pub reply_bytes: u64,
+    /// The reply was broken off before its end.
+    pub aborted: bool,
+}

@@ -1,0 +1,135 @@
+//! One request and its reply, as the app holds it: a mailbox between the app and the connection. Protocol-independent.
+//! Never touches I/O: what it changes is seen by the connection, which it wakes when the change came from outside its turn.
+
+use std::{marker::PhantomData, task::Waker};
+
+/// One request and its reply. A clone is the same exchange; when the last clone is dropped the exchange is over.
+/// After its end (complete, broken off or disconnected) every call is harmless and says so.
+#[derive(Debug)]
+pub struct Exchange<C> {
+    chunk: PhantomData<C>,
+}
+
+/// What [`Exchange::receive`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// A piece of the body, possibly empty at the end.
+    Body {
+        /// More will follow.
+        more: bool,
+    },
+    /// Nothing yet: register a waker with [`Exchange::wake_on_receive`].
+    Pending,
+    /// The client is gone, or the reply is complete.
+    Disconnected,
+}
+
+/// Whether a body part is the last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Last {
+    /// More will follow.
+    No,
+    /// It completes the reply.
+    Yes,
+}
+
+/// Whether the app should go on sending.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    /// Go on.
+    Free,
+    /// The client reads slower than the app sends: wait by [`Exchange::wake_on_room`] before the next part.
+    Full,
+}
+
+/// Why a reply was refused. The exchange is unharmed: the app may still send a correct one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReplyError {
+    /// A second head, or a body without one.
+    OutOfOrder,
+    /// A status outside 200..=999 for a final reply.
+    InvalidStatus,
+    /// A header name that is no token, or a value with a control character (RFC 9110 §5.5).
+    InvalidHeader,
+    /// More body than the Content-Length that the head announced; nothing of the part was sent.
+    TooLong,
+    /// The last part came but the body is shorter than announced; the connection will be broken off.
+    TooShort,
+    /// The client is gone or the reply is over; nothing was sent.
+    Disconnected,
+}
+
+impl<C: AsRef<[u8]> + 'static> Exchange<C> {
+    /// Takes what there is of the body. `copy` is called at most once, with the bytes; only when [`Taken::Body`] is returned.
+    /// The first call that finds nothing makes the engine send `100 Continue` if the client waits for it.
+    pub fn receive<R>(&self, copy: impl FnOnce(&[u8]) -> R) -> (Taken, Option<R>) {
+        let _ = copy;
+        todo!()
+    }
+
+    /// Wakes once when [`Exchange::receive`] would no longer be pending. Replaces an earlier waker.
+    pub fn wake_on_receive(&self, waker: Waker) {
+        let _ = waker;
+        todo!()
+    }
+
+    /// Sets the reply's head. It is checked now, and leaves together with the first body part.
+    /// Framing headers (content-length, transfer-encoding, connection, date, server) follow the rules of the engine: the app's
+    /// `transfer-encoding` is ignored, its `date`, `server` and `content-length` are kept.
+    ///
+    /// # Errors
+    /// [`ReplyError`]; on `InvalidStatus` and `InvalidHeader` nothing was set.
+    pub fn head<'h>(
+        &self,
+        status: u16,
+        headers: impl Iterator<Item = (&'h [u8], &'h [u8])>,
+    ) -> Result<(), ReplyError> {
+        let _ = (status, headers);
+        todo!()
+    }
+
+    /// Sends a part of the body.
+    ///
+    /// # Errors
+    /// [`ReplyError`].
+    pub fn body(&self, chunk: C, last: Last) -> Result<Room, ReplyError> {
+        let _ = (chunk, last);
+        todo!()
+    }
+
+    /// Wakes once when there is room again, or the client is gone. Replaces an earlier waker.
+    pub fn wake_on_room(&self, waker: Waker) {
+        let _ = waker;
+        todo!()
+    }
+
+    /// Whether the next part may be sent without waiting.
+    #[must_use]
+    pub fn room(&self) -> Room {
+        todo!()
+    }
+
+    /// Whether the reply's head was set.
+    #[must_use]
+    pub fn is_started(&self) -> bool {
+        todo!()
+    }
+
+    /// Whether the reply is complete or the client gone: nothing can be sent or received any more.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        todo!()
+    }
+
+    /// The app gives up: 500 if no byte of a reply was sent (a head that was set but not sent is replaced), else the connection is broken
+    /// off without a proper end, so that no client takes the reply for whole.
+    pub fn fail(&self) {
+        todo!()
+    }
+}
+
+impl<C> Clone for Exchange<C> {
+    fn clone(&self) -> Self {
+        Self { chunk: PhantomData }
+    }
+}

@@ -1,0 +1,12 @@
+//! The HTTP engine: turns bytes of a connection into calls of an [`App`], and the app's replies into bytes.
+//!
+//! Generic over the app, the I/O (`hyper::rt::{Read, Write}`) and the timer (`hyper::rt::Timer`); single-threaded, `!Send`.
+//! Knows no runtime, no Python, no process, no scoreboard.
+
+mod app;
+mod exchange;
+
+pub use app::{
+    App, BodyLength, ConnectionInfo, Header, Meter, Peer, RequestHead, RequestOutcome, Scheme, Version,
+};
+pub use exchange::{Exchange, Last, ReplyError, Room, Taken};

@@ -1,0 +1,1 @@
+//! The worker: composition root and library of native applications.

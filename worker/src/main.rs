@@ -1,0 +1,3 @@
+//! The `worker` program: calls the library.
+
+fn main() {}
