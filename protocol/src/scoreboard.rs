@@ -79,8 +79,14 @@ pub struct Record {
     pub connections_idle: AtomicU32,
     /// Requests begun and not yet answered in full now.
     pub in_flight: AtomicU32,
-    /// Non-zero while the worker's loop runs application code or handles requests: siblings look at it before they accept.
+    /// Since when the worker's loop has been running without a pause: microseconds of CLOCK_MONOTONIC, the low 32 bits with
+    /// the lowest set; 0 while it waits for something to do. Siblings look at it before they accept.
     pub busy: AtomicU32,
+    /// Non-zero while the worker accepts connections: from ready to the beginning of its drain.
+    pub accepting: AtomicU32,
+    /// Breaks ties between workers with equally many connections: grows with every accept, wraps around, and starts at the
+    /// siblings' highest, so that a new worker has nothing to catch up on.
+    pub accept_turn: AtomicU32,
 }
 
 impl Record {
@@ -120,7 +126,8 @@ impl Record {
             cell.store(0, Relaxed);
         }
         self.duration_sum_us.store(0, Relaxed);
-        for gauge in [&self.connections, &self.connections_idle, &self.in_flight, &self.busy] {
+        let connections = [&self.connections, &self.connections_idle, &self.in_flight];
+        for gauge in connections.into_iter().chain([&self.busy, &self.accepting, &self.accept_turn]) {
             gauge.store(0, Relaxed);
         }
     }
