@@ -36,12 +36,14 @@ pub enum Action {
         /// Who.
         worker: WorkerId,
     },
-    /// Send SIGKILL to the worker's process group.
+    /// Send SIGKILL to the worker's process group. Ordered again when no exit follows: then the shell also looks anew
+    /// whether the process can be reaped.
     Kill {
         /// Who.
         worker: WorkerId,
     },
-    /// The worker is reaped and its story over: log it, count it, fold its numbers, free its descriptors.
+    /// The worker is reaped and its story over: log it, count it, fold its numbers, free its descriptors. Once for every
+    /// worker that was spawned; never for one whose spawn failed.
     Retire {
         /// Who.
         worker: WorkerId,
@@ -172,6 +174,12 @@ pub enum Notice {
     Stopping {
         /// Workers still alive.
         workers: u32,
+    },
+    /// SIGKILL was sent more than once and the process is still not reaped (it may hang in the kernel). A stop does not
+    /// wait for it any longer.
+    Unkillable {
+        /// Who.
+        worker: WorkerId,
     },
     /// The clock jumped or the supervisor stood still: deadlines were armed anew.
     Stalled {
