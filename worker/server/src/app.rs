@@ -106,6 +106,10 @@ pub trait Meter: 'static {
     fn connection_opened(&self) {}
     /// It is gone.
     fn connection_closed(&self) {}
+    /// An open connection now waits for a request: after it was opened, and after each reply.
+    fn connection_idle(&self) {}
+    /// The wait that `connection_idle` began is over: a request begins, or the connection closes.
+    fn connection_busy(&self) {}
     /// A request begins; `line` is its request line as received, without the line end. The returned number comes back in
     /// [`Meter::request_finished`].
     fn request_started(&self, line: &[u8]) -> usize {

@@ -4,9 +4,17 @@
 //! Knows no runtime, no Python, no process, no scoreboard.
 
 mod app;
+mod connection;
+mod drain;
 mod exchange;
+mod limits;
+mod service;
 
 pub use app::{
     App, BodyLength, ConnectionInfo, Header, Meter, Peer, RequestHead, RequestOutcome, Scheme, Version,
 };
+pub use connection::Connection;
+pub use drain::{Drain, Gone};
 pub use exchange::{Exchange, Last, ReplyError, Room, Taken};
+pub use limits::Limits;
+pub use service::{Clock, Service};

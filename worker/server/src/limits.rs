@@ -1,0 +1,61 @@
+//! The bounds and time limits of the engine, as numbers that the driver gives. No defaults: whoever reads the
+//! configuration owns them. Bounds that nobody should have to set are constants here, each with its reason.
+
+use std::time::Duration;
+
+/// Bounds and time limits of a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// An idle keep-alive connection is closed after this time.
+    pub keep_alive_timeout: Duration,
+    /// A head must be complete this long after its first byte (408), and the first byte of a new connection must come this
+    /// long after the accept (closed without a word).
+    pub header_read_timeout: Duration,
+    /// A body must make progress this often (408) while the engine is willing to read it.
+    pub body_read_timeout: Duration,
+    /// A client must take some of a reply this often, else it is cut off.
+    pub write_timeout: Duration,
+    /// Longest request line in bytes, without its line end (414).
+    pub request_line_bytes: usize,
+    /// Longest head in bytes, request line and line ends included (431).
+    pub head_bytes: usize,
+    /// Most header fields in one head (431).
+    pub header_count: usize,
+    /// Largest request body in bytes (413); `None` for no bound.
+    pub body_bytes: Option<u64>,
+}
+
+/// Requests that one connection may start in one turn, so that a client who pipelines cannot starve the others.
+pub(crate) const REQUESTS_PER_TURN: u32 = 16;
+
+/// Reply bytes that wait for the client before the app is told [`crate::Room::Full`].
+pub(crate) const OUTPUT_HIGH_WATER_BYTES: usize = 64 * 1024;
+
+/// The app is woken when no more than this waits, so that it refills in strides rather than per segment.
+pub(crate) const OUTPUT_LOW_WATER_BYTES: usize = 32 * 1024;
+
+/// A body part up to this size is copied behind the head, which costs less than a second entry in a `writev`.
+pub(crate) const COPIED_CHUNK_BYTES: usize = 16 * 1024;
+
+/// Body bytes that wait for the app before the engine stops reading.
+pub(crate) const INBOUND_HIGH_WATER_BYTES: usize = 64 * 1024;
+
+/// A body of known length up to this size is read in whole before the app starts, if the socket has it already: an app that
+/// finds its whole body waiting never suspends.
+pub(crate) const READ_AHEAD_BYTES: u64 = 256 * 1024;
+
+/// What the engine reads and throws away of a body that the app left unread, or of a connection that it closes. Beyond it a
+/// new connection is cheaper for both sides.
+pub(crate) const DISCARD_BYTES: u64 = 256 * 1024;
+
+/// How long a closed connection is read on, so that the reset caused by unread bytes does not destroy the reply on its way.
+pub(crate) const LINGERING_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The same for an idle connection that a drain closes: no reply is on its way, only a request that crosses the close.
+pub(crate) const IDLE_CLOSE_TIMEOUT: Duration = Duration::from_millis(300);
+
+/// Bytes of chunk extensions in one body. Nobody uses them in earnest; AWS signatures stay far below.
+pub(crate) const CHUNK_EXTENSION_BYTES: u32 = 16 * 1024;
+
+/// Bytes of trailer fields in one body; they are dropped.
+pub(crate) const TRAILER_BYTES: u32 = 8 * 1024;
