@@ -4,6 +4,7 @@
 //! Any program in any language can be a full worker: it reads one JSON object a line from one inherited pipe
 //! and writes one JSON object a line to the other ([`frame`], [`inherited`]).
 
+pub mod defaults;
 pub mod evidence;
 pub mod frame;
 pub mod inherited;

@@ -1,6 +1,6 @@
 //! What a worker must be told to do its work, as the supervisor (or the worker's own command line) settled it.
-//! Passed as one JSON object in the environment variable [`crate::inherited::SETTINGS`]. No defaults here: whoever reads
-//! the command line owns them.
+//! Passed as one JSON object in the environment variable [`crate::inherited::SETTINGS`]. Every field must be there: defaults
+//! ([`crate::defaults`]) are filled in by whoever reads a command line.
 
 use std::path::PathBuf;
 

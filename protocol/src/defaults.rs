@@ -1,0 +1,32 @@
+//! The defaults that two command lines share: `supervise`, and `worker` when it runs alone. Here, so that none is in two places.
+
+use crate::settings::HttpSettings;
+
+/// Where an application listens when nobody says and PORT is not set: on loopback only.
+pub const BIND: &str = "127.0.0.1:8000";
+/// The address that PORT (the habit of platforms) stands for.
+pub const BIND_HOST_WITH_PORT: &str = "0.0.0.0";
+/// Time for a drain, in milliseconds; gunicorn's.
+pub const GRACEFUL_TIMEOUT_MS: u64 = 30_000;
+/// Least serious log line that is written.
+pub const LOG_LEVEL: &str = "info";
+/// Log lines for people.
+pub const LOG_FORMAT: &str = "text";
+
+/// Bounds and time limits of HTTP.
+pub const HTTP: HttpSettings = HttpSettings {
+    // Longer than the idle time of the usual load balancers (60 s), so that they, who know what they sent, close first.
+    keep_alive_timeout_ms: 75_000,
+    // A phone on a bad network manages; a slow-loris client does not hold a connection for long.
+    header_read_timeout_ms: 15_000,
+    body_read_timeout_ms: 30_000,
+    write_timeout_ms: 30_000,
+    // Apache's and gunicorn's longest line.
+    request_line_bytes: 8_190,
+    head_bytes: 64 * 1024,
+    header_count: 100,
+    // The application knows what it accepts; frameworks bound it themselves.
+    body_bytes: 0,
+    // A client's round trip and its thinking; short enough that idle connections never delay an exit.
+    drain_linger_ms: 1_000,
+};
