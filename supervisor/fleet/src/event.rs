@@ -72,8 +72,8 @@ pub enum EventKind {
         /// How.
         exit: Exit,
     },
-    /// The operator wants new code and settings, and the settings are proven good. While the program runs, the answer to
-    /// each begins with one `ReloadStarted`, whose generation is the one that the settings belong to.
+    /// The operator wants new code and settings, and the settings are proven good. While the program runs, the answer to each
+    /// holds exactly one `ReloadStarted`, whose generation is the one that the settings belong to.
     Reload {
         /// What the new generation is to be.
         settings: crate::PoolSettings,

@@ -1,0 +1,126 @@
+//! Replacement of one generation by the next: how it begins, what proves it, how it ends.
+//! The slot-by-slot exchange itself is [`crate::reconcile`]'s.
+
+use crate::{
+    BootFailure, ExitReason, Fleet, Generation, GenerationId, Moment, Notice, PoolSettings, WorkerId,
+};
+
+/// A reload that takes another's place waits this long for one more, so that a burst of them costs one boot, not twenty.
+const SETTLE_MS: u64 = 100;
+/// A burst without end is not waited for longer than this.
+const SETTLE_AT_MOST_MS: u64 = 1_000;
+
+/// A reload that is under way.
+#[derive(Debug, Clone)]
+pub(crate) struct Reload {
+    pub(crate) generation: Generation,
+    asked_at: Moment,
+    /// No worker of it is ordered before.
+    begin_at: Moment,
+    /// `begin_at` is not moved beyond this.
+    begin_by: Moment,
+    pub(crate) proof: Proof,
+}
+
+/// Whether the new generation has shown that it can serve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Proof {
+    /// Not yet: the old generation still repairs its own losses.
+    Awaited,
+    /// One worker of it became ready: losses are repaired with the new generation from now on.
+    Shown,
+}
+
+impl Reload {
+    pub(crate) fn may_begin(&self, now: Moment) -> bool {
+        self.begin_at <= now
+    }
+
+    /// The moment at which it begins, if that is yet to come.
+    pub(crate) fn begins_later(&self, now: Moment) -> Option<Moment> {
+        (!self.may_begin(now)).then_some(self.begin_at)
+    }
+}
+
+impl Fleet {
+    /// The generation that every slot is to have in the end.
+    pub(crate) fn target(&self) -> &Generation {
+        self.reload.as_ref().map_or(&self.serving, |reload| &reload.generation)
+    }
+
+    /// The newest reload wins: one that is under way is given up for it at once, because its workers may have read the
+    /// code or settings of before, or may hang on an error that this one mends.
+    pub(crate) fn begin_reload(&mut self, mut settings: PoolSettings) {
+        if !self.is_running() {
+            return;
+        }
+        settings.make_sound();
+        let now = self.now;
+        let (begin_at, begin_by) = match self.reload.take() {
+            None => (now, now.after(SETTLE_AT_MOST_MS)),
+            Some(given_up) => {
+                let id = given_up.generation.id;
+                self.notice(Notice::ReloadSuperseded { generation: id });
+                self.remove_starting(id);
+                let by =
+                    given_up.begins_later(now).map_or(now.after(SETTLE_AT_MOST_MS), |_| given_up.begin_by);
+                (now.after(SETTLE_MS).min(by), by)
+            }
+        };
+        self.newest_generation = GenerationId(self.newest_generation.0.saturating_add(1));
+        self.largest_surge = self.largest_surge.max(settings.max_surge);
+        let generation = Generation { id: self.newest_generation, settings };
+        self.notice(Notice::ReloadStarted { generation: generation.id });
+        self.reload = Some(Reload { generation, asked_at: now, begin_at, begin_by, proof: Proof::Awaited });
+    }
+
+    /// A worker became ready: if it is of the new generation, that can serve.
+    pub(crate) fn note_proof(&mut self, generation: GenerationId) {
+        if let Some(reload) = &mut self.reload
+            && reload.generation.id == generation
+        {
+            reload.proof = Proof::Shown;
+        }
+    }
+
+    /// The new generation cannot serve: its workers are removed, the old ones stay. Slots that had been handed
+    /// over already are handed back in the same careful way.
+    pub(crate) fn abort_reload(&mut self, worker: WorkerId, cause: BootFailure) {
+        let Some(reload) = self.reload.take() else { return };
+        let generation = reload.generation.id;
+        self.remove_starting(generation);
+        self.notice(Notice::ReloadFailed { generation, worker, cause });
+    }
+
+    /// All slots hold the new generation.
+    pub(crate) fn complete_reload(&mut self) {
+        let Some(reload) = self.reload.take() else { return };
+        let generation = reload.generation.id;
+        self.notice(Notice::ReloadDone { generation, took_ms: self.now.ms_since(reload.asked_at) });
+        let workers = reload.generation.settings.workers;
+        // Hand-made scaling survives, unless the new settings speak of the number themselves.
+        let rescaled = workers != self.serving.settings.workers;
+        self.serving = reload.generation;
+        for record in self.slots.values_mut() {
+            record.forgive();
+        }
+        if rescaled {
+            self.scale_to(workers);
+        }
+    }
+
+    /// Those that never served are asked to leave; they have nothing to finish.
+    fn remove_starting(&mut self, generation: GenerationId) {
+        let starting: Vec<_> = self
+            .workers
+            .iter()
+            .filter(|(_, worker)| {
+                worker.generation == generation && worker.is_active() && !worker.is_serving()
+            })
+            .map(|(&id, _)| id)
+            .collect();
+        for id in starting {
+            self.drain(id, ExitReason::Reload);
+        }
+    }
+}
