@@ -1,3 +1,7 @@
 //! The `supervise` program: calls the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    supervisor::main()
+}

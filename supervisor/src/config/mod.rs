@@ -1,0 +1,170 @@
+//! From what somebody wrote (flags, `SUPERVISE_*`, YAML) to settled settings. Reads the configuration file; binds and
+//! starts nothing.
+
+pub mod candidates;
+pub mod environment;
+pub mod file;
+pub mod raw;
+pub mod settings;
+pub mod values;
+
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+};
+
+use protocol::settings::Application;
+
+use crate::{
+    cli::RunOptions,
+    error::{ExitStatus, Expected, ExpectedError},
+};
+use raw::RawSettings;
+use settings::{Settings, Surroundings};
+
+/// The file that is read when nobody names one.
+const DEFAULT_FILE: &str = "supervise.yaml";
+
+/// Where settings come from: kept for the whole run, because a reload settles them anew.
+#[derive(Debug)]
+pub struct Sources {
+    flags: RawSettings,
+    named_file: Option<PathBuf>,
+    surroundings: Surroundings,
+}
+
+impl Sources {
+    /// Takes the command line and the process's surroundings.
+    #[must_use]
+    pub fn new(options: RunOptions, surroundings: Surroundings) -> Self {
+        Self { flags: options.settings, named_file: options.config, surroundings }
+    }
+
+    /// Reads the file again and settles everything.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the file, the environment or the settings; nothing was changed then.
+    pub fn settle(&self) -> Expected<Settings> {
+        let file = self.read_file()?;
+        let file = file.as_ref().map(|(name, text)| (name.as_path(), text.as_str()));
+        let (raw, warnings) = layers(self.flags.clone(), &self.surroundings.variables, file)?;
+        let mut settings =
+            settings::settle(raw, &self.surroundings).map_err(|error| self.with_candidates(error))?;
+        settings.remarks.extend(warnings);
+        check_paths(&settings)?;
+        Ok(settings)
+    }
+
+    fn read_file(&self) -> Expected<Option<(PathBuf, String)>> {
+        let name = self.named_file.clone().unwrap_or_else(|| DEFAULT_FILE.into());
+        match std::fs::read_to_string(self.surroundings.directory.join(&name)) {
+            Ok(text) => Ok(Some((name, text))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.named_file.is_none() => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let message = format!("the configuration file {} is not there", name.display());
+                Err(ExpectedError::new("config/missing", ExitStatus::ConfigMissing, message))
+            }
+            Err(error) => {
+                let message = format!("the configuration file {} cannot be read: {error}", name.display());
+                let exit = match error.kind() {
+                    io::ErrorKind::PermissionDenied => ExitStatus::Permission,
+                    _ => ExitStatus::BadConfig,
+                };
+                Err(ExpectedError::new("config/unreadable", exit, message))
+            }
+        }
+    }
+
+    /// Applications that are in sight.
+    #[must_use]
+    pub fn candidates(&self) -> Vec<String> {
+        candidates::in_directory(&self.surroundings.directory)
+    }
+
+    fn with_candidates(&self, error: ExpectedError) -> ExpectedError {
+        match (error.id, self.candidates().as_slice()) {
+            ("app/none", candidates @ [_, ..]) => {
+                error.help(format!("it may be one of: {}", candidates.join(", ")))
+            }
+            _ => error,
+        }
+    }
+}
+
+/// Lays flags over environment over file.
+///
+/// # Errors
+/// What is wrong with the file or the environment.
+pub fn layers(
+    flags: RawSettings,
+    variables: &BTreeMap<String, String>,
+    file: Option<(&Path, &str)>,
+) -> Expected<(RawSettings, Vec<String>)> {
+    let file = match file {
+        Some((name, text)) => file::parse(name, text)?,
+        None => RawSettings::default(),
+    };
+    let (environment, warnings) = environment::parse(variables)?;
+    Ok((flags.over(environment.over(file)), warnings))
+}
+
+/// What can be seen to be wrong without starting anything.
+fn check_paths(settings: &Settings) -> Expected<()> {
+    let missing = |what: &str, path: &Path| {
+        ExpectedError::new(
+            "settings/missing-path",
+            ExitStatus::Usage,
+            format!("{what} {} is not there", path.display()),
+        )
+    };
+    if !settings.directory.is_dir() {
+        return Err(missing("the working directory", &settings.directory));
+    }
+    match &settings.worker.application {
+        Application::Welcome => Ok(()),
+        Application::Native { program } => check_program(program),
+        Application::Python(python) => {
+            let files = [
+                ("the interpreter", &python.python),
+                ("the env file", &python.env_file),
+                ("the log config", &python.log_config),
+            ];
+            let absent = files.into_iter().find_map(|(what, path)| {
+                path.as_ref().filter(|path| !path.is_file()).map(|path| missing(what, path))
+            });
+            match absent {
+                Some(error) => Err(error),
+                None if !python.app_dir.is_dir() => {
+                    Err(missing("the application's directory", &python.app_dir))
+                }
+                None => Ok(()),
+            }
+        }
+    }
+}
+
+fn check_program(program: &Path) -> Expected<()> {
+    use nix::unistd::{AccessFlags, access};
+    let wrong = |what: &str| {
+        ExpectedError::new("app/program", ExitStatus::AppNotLoaded, format!("{} {what}", program.display()))
+    };
+    if program.is_dir() {
+        return Err(ExpectedError {
+            exit: ExitStatus::Usage,
+            ..wrong("is a directory: static files are not there yet")
+        });
+    }
+    if !program.exists() {
+        let error = wrong("is not there");
+        // `src/app.py:app` is what people write who come from a file manager.
+        return Err(match program.to_string_lossy().rsplit_once(".py:") {
+            Some(_) => error.help("a Python application is written with dots: `package.module:attribute`"),
+            None => error,
+        });
+    }
+    match access(program, AccessFlags::X_OK) {
+        Ok(()) => Ok(()),
+        Err(_) => Err(wrong("cannot be executed").help(format!("`chmod +x {}`", program.display()))),
+    }
+}

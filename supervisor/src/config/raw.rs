@@ -1,0 +1,253 @@
+//! The settings as somebody wrote them: every one optional, nothing checked beyond its own text. The command line, the
+//! `SUPERVISE_*` environment and the YAML all give this one type, so a setting has one name, one help text and one form.
+
+use std::{collections::BTreeMap, fmt, path::PathBuf};
+
+use clap::Args;
+use serde::{Deserialize, Deserializer, de};
+
+use super::values::{
+    BindAddress, ByteSize, EnvironmentEntry, LifespanChoice, LogFormat, LogLevel, LoopChoice, MetricsAddress,
+    Positive, Switch, TimeSpan, WorkerClass, WorkerCount,
+};
+
+/// One layer of settings. The field names are the keys of the YAML; `SUPERVISE_` and the name in capitals is the
+/// environment variable; with dashes it is the flag.
+#[derive(Debug, Clone, Default, Args, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawSettings {
+    /// What to serve: `package.module:attribute`, `package.module:factory()`, or the path of a program that links the
+    /// `worker` library. Nothing: a welcome page, on loopback only
+    #[arg(value_name = "APP")]
+    pub app: Option<String>,
+
+    /// How a worker runs its application: `async`
+    #[arg(short = 'k', long, help_heading = "Workers", value_name = "CLASS")]
+    pub worker_class: Option<WorkerClass>,
+    /// Number of workers, or `auto` for the cores that this process may use [default: 1, or WEB_CONCURRENCY]
+    #[arg(short = 'w', long, help_heading = "Workers", value_name = "N|auto")]
+    pub workers: Option<WorkerCount>,
+    /// Workers that may exist beyond `--workers` during a reload [default: 1]
+    #[arg(long, help_heading = "Workers", value_name = "N")]
+    pub max_surge: Option<Positive>,
+    /// A worker whose loop is silent for so long is replaced [default: 30s]
+    #[arg(short = 't', long, help_heading = "Workers", value_name = "TIME")]
+    pub timeout: Option<TimeSpan>,
+    /// Time for import and start-up of the application [default: 60s]
+    #[arg(long, help_heading = "Workers", value_name = "TIME")]
+    pub boot_timeout: Option<TimeSpan>,
+    /// Time to finish what is in flight when a worker leaves [default: 30s]
+    #[arg(long, help_heading = "Workers", value_name = "TIME")]
+    pub graceful_timeout: Option<TimeSpan>,
+    /// Environment of the workers; repeatable
+    #[arg(short = 'e', long, help_heading = "Workers", value_name = "KEY=VALUE")]
+    #[serde(deserialize_with = "map_or_list")]
+    pub env: Vec<EnvironmentEntry>,
+    /// Working directory of the workers [default: where supervise was started]
+    #[arg(long, help_heading = "Workers", value_name = "DIR")]
+    pub chdir: Option<PathBuf>,
+
+    /// Where to listen: `host:port`, `[::1]:port`, `unix:/path`; port 0 lets the system choose; repeatable
+    /// [default: 127.0.0.1:8000, or 0.0.0.0:$PORT]
+    #[arg(short = 'b', long, help_heading = "Listen", value_name = "ADDRESS")]
+    #[serde(deserialize_with = "one_or_many")]
+    pub bind: Vec<BindAddress>,
+    /// As in uvicorn: host to listen at
+    #[arg(long, help_heading = "Listen", value_name = "HOST", conflicts_with = "bind")]
+    pub host: Option<String>,
+    /// As in uvicorn: port to listen at
+    #[arg(long, help_heading = "Listen", value_name = "PORT", conflicts_with = "bind")]
+    pub port: Option<u16>,
+    /// Where /metrics, /healthz and /readyz are served, or `off` [default: 127.0.0.1:9464]
+    #[arg(long, help_heading = "Listen", value_name = "ADDRESS|off")]
+    pub metrics: Option<MetricsAddress>,
+
+    /// An idle connection is closed after this time [default: 75s]
+    #[arg(long, help_heading = "HTTP limits", value_name = "TIME")]
+    pub keep_alive: Option<TimeSpan>,
+    /// A request's head must be complete after this time [default: 15s]
+    #[arg(long, help_heading = "HTTP limits", value_name = "TIME")]
+    pub header_read_timeout: Option<TimeSpan>,
+    /// A request's body must make progress this often [default: 30s]
+    #[arg(long, help_heading = "HTTP limits", value_name = "TIME")]
+    pub body_read_timeout: Option<TimeSpan>,
+    /// A client must take some of a reply this often [default: 30s]
+    #[arg(long, help_heading = "HTTP limits", value_name = "TIME")]
+    pub write_timeout: Option<TimeSpan>,
+    /// Idle connections of a worker that leaves are kept this long for one last request [default: 1s]
+    #[arg(long, help_heading = "HTTP limits", value_name = "TIME")]
+    pub drain_linger: Option<TimeSpan>,
+    /// Longest request line [default: 8190]
+    #[arg(long, help_heading = "HTTP limits", value_name = "SIZE")]
+    pub limit_request_line: Option<ByteSize>,
+    /// Longest request head in all [default: 64KiB]
+    #[arg(long, help_heading = "HTTP limits", value_name = "SIZE")]
+    pub limit_request_head: Option<ByteSize>,
+    /// Most header fields of a request [default: 100]
+    #[arg(long, help_heading = "HTTP limits", value_name = "N")]
+    pub limit_request_fields: Option<Positive>,
+    /// Largest request body; 0 for no bound [default: 0]
+    #[arg(long, help_heading = "HTTP limits", value_name = "SIZE")]
+    pub limit_request_body: Option<ByteSize>,
+
+    /// Interpreter [default: $VIRTUAL_ENV, $CONDA_PREFIX, ./.venv, then python3 on PATH]
+    #[arg(long, help_heading = "Python", value_name = "PATH")]
+    pub python: Option<PathBuf>,
+    /// Put first on sys.path [default: the working directory]
+    #[arg(long, help_heading = "Python", value_name = "DIR")]
+    pub app_dir: Option<PathBuf>,
+    /// The attribute is a function that returns the application
+    #[arg(long, help_heading = "Python", value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub factory: Option<Switch>,
+    /// ASGI lifespan: auto, on or off [default: auto]
+    #[arg(long, help_heading = "Python", value_name = "MODE")]
+    pub lifespan: Option<LifespanChoice>,
+    /// Event loop: auto (uvloop where it is installed), asyncio or uvloop [default: auto]
+    #[arg(long = "loop", help_heading = "Python", value_name = "LOOP")]
+    #[serde(rename = "loop")]
+    pub event_loop: Option<LoopChoice>,
+    /// File of KEY=VALUE lines, put into the environment before the import
+    #[arg(long, help_heading = "Python", value_name = "FILE")]
+    pub env_file: Option<PathBuf>,
+    /// File (.json, .yaml, .ini) for Python's logging.config
+    #[arg(long, help_heading = "Python", value_name = "FILE")]
+    pub log_config: Option<PathBuf>,
+
+    /// Write the process id here
+    #[arg(short = 'p', long, help_heading = "Process", value_name = "FILE")]
+    pub pid: Option<PathBuf>,
+    /// error, warn, info, debug or trace [default: info]
+    #[arg(long, help_heading = "Process", value_name = "LEVEL")]
+    pub log_level: Option<LogLevel>,
+    /// auto, text or json [default: auto]
+    #[arg(long, help_heading = "Process", value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
+    /// Serve the welcome page beyond loopback too
+    #[arg(long, help_heading = "Process", value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub welcome: Option<Switch>,
+}
+
+impl RawSettings {
+    /// These settings, and where they say nothing those of `below`.
+    #[must_use]
+    pub fn over(mut self, mut below: Self) -> Self {
+        // The three spellings of the address are one setting.
+        if !self.bind.is_empty() || self.host.is_some() || self.port.is_some() {
+            below.bind.clear();
+            below.host = None;
+            below.port = None;
+        }
+        if self.bind.is_empty() {
+            self.bind = below.bind;
+        }
+        // A name that both layers set keeps the value of the upper one, because later entries win.
+        self.env.splice(0..0, below.env);
+        macro_rules! fall_back {
+            ($($field:ident),* $(,)?) => { $(self.$field = self.$field.or(below.$field);)* };
+        }
+        fall_back!(
+            app,
+            worker_class,
+            workers,
+            max_surge,
+            timeout,
+            boot_timeout,
+            graceful_timeout,
+            chdir,
+            host,
+            port,
+            metrics,
+            keep_alive,
+            header_read_timeout,
+            body_read_timeout,
+            write_timeout,
+            drain_linger,
+            limit_request_line,
+            limit_request_head,
+            limit_request_fields,
+            limit_request_body,
+            python,
+            app_dir,
+            factory,
+            lifespan,
+            event_loop,
+            env_file,
+            log_config,
+            pid,
+            log_level,
+            log_format,
+            welcome,
+        );
+        self
+    }
+
+    /// The names of all settings, as the YAML has them.
+    #[must_use]
+    pub fn names() -> Vec<String> {
+        let command = Self::augment_args(clap::Command::new("settings"));
+        command.get_arguments().map(|argument| argument.get_long().map_or("app".into(), yaml_name)).collect()
+    }
+}
+
+fn yaml_name(flag: &str) -> String {
+    flag.replace('-', "_")
+}
+
+/// `bind: A` and `bind: [A, B]`; in the environment `A,B`.
+fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<BindAddress>, D::Error> {
+    struct Addresses;
+    impl<'de> de::Visitor<'de> for Addresses {
+        type Value = Vec<BindAddress>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an address or a list of addresses")
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+            text.split(',').map(|address| address.trim().parse().map_err(E::custom)).collect()
+        }
+
+        fn visit_seq<A: de::SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+            let mut addresses = Vec::new();
+            while let Some(address) = list.next_element()? {
+                addresses.push(address);
+            }
+            Ok(addresses)
+        }
+    }
+    deserializer.deserialize_any(Addresses)
+}
+
+/// `env: {KEY: VALUE}` and `env: [KEY=VALUE]`.
+fn map_or_list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<EnvironmentEntry>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(
+        untagged,
+        expecting = "write a map of names and texts (numbers in quotes), or a list of KEY=VALUE"
+    )]
+    enum Written {
+        Map(BTreeMap<String, String>),
+        List(Vec<EnvironmentEntry>),
+    }
+    match Written::deserialize(deserializer)? {
+        Written::Map(map) => {
+            Ok(map.into_iter().map(|(name, value)| EnvironmentEntry { name, value }).collect())
+        }
+        Written::List(list) => Ok(list),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::RawSettings;
+
+    #[test]
+    fn every_flag_is_a_key_of_the_yaml() {
+        for name in RawSettings::names() {
+            let text = format!("{{\"{name}\": []}}");
+            let refused = serde_json::from_str::<RawSettings>(&text).err().map(|error| error.to_string());
+            assert!(!refused.unwrap_or_default().contains("unknown field"), "{name} is a flag but no key");
+        }
+        assert!(serde_json::from_str::<RawSettings>("{\"wrokers\": 1}").is_err());
+    }
+}

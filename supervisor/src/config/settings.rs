@@ -1,0 +1,296 @@
+//! Settled settings: every value there, checked, with the defaults filled in. Together with [`protocol::defaults`], which the
+//! `worker` program shares, the only place that knows a default.
+//! A pure function of the layers and the environment passed in: no file, no process state.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use protocol::{
+    defaults,
+    settings::{Application, EventLoop, Factory, HttpSettings, Lifespan, PythonSettings, WorkerSettings},
+};
+use supervisor_fleet::PoolSettings;
+
+use super::{
+    raw::RawSettings,
+    values::{
+        BindAddress, EnvironmentEntry, LogFormat, LogLevel, MetricsAddress, Switch, WorkerClass, WorkerCount,
+    },
+};
+use crate::error::{ExitStatus, Expected, ExpectedError};
+
+/// What settling may look at besides the layers.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    /// The process's environment.
+    pub variables: BTreeMap<String, String>,
+    /// Where the program was started.
+    pub directory: PathBuf,
+    /// Cores that this process may use: affinity and cgroup quota respected.
+    pub cores: u32,
+}
+
+/// All that a run is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// What to serve, for people: "myapp:app", "the welcome app".
+    pub application_name: String,
+    /// Where to listen; never empty.
+    pub bind: Vec<BindAddress>,
+    /// Where the numbers are served.
+    pub metrics: MetricsSetting,
+    /// What the fleet is told.
+    pub pool: PoolSettings,
+    /// What each worker is told.
+    pub worker: WorkerSettings,
+    /// Added to the environment of each worker.
+    pub environment: Vec<EnvironmentEntry>,
+    /// Working directory of the workers.
+    pub directory: PathBuf,
+    /// Where to write the process id.
+    pub pid_file: Option<PathBuf>,
+    /// How much is logged.
+    pub log_level: LogLevel,
+    /// How log lines look.
+    pub log_format: LogFormat,
+    /// What the operator should know about these settings, one line each.
+    pub remarks: Vec<String>,
+}
+
+/// Where the numbers are served, and whether somebody asked for that place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MetricsSetting {
+    /// Nowhere.
+    Off,
+    /// Nobody said where: a taken port is a warning.
+    Default(BindAddress),
+    /// Here: a taken port is an error.
+    Explicit(BindAddress),
+}
+
+const DEFAULT_METRICS: &str = "127.0.0.1:9464";
+/// As in gunicorn.
+const DEFAULT_TIMEOUT_MS: u64 = 30_000;
+const DEFAULT_BOOT_TIMEOUT_MS: u64 = 60_000;
+const DEFAULT_MAX_SURGE: u32 = 1;
+/// A quick stop (INT, QUIT) is for somebody who sits in front of it.
+const QUICK_TIMEOUT_MS: u64 = 3_000;
+/// From a stack dump to SIGABRT and from there to SIGKILL: enough to write a dump of 64 KiB on a busy machine.
+const ABORT_GRACE_MS: u64 = 1_000;
+/// Three chances to answer within the time-out, and at most one a second.
+const LONGEST_HEARTBEAT_INTERVAL_MS: u64 = 1_000;
+
+/// Fills in the defaults and checks what only shows when all settings are together.
+///
+/// # Errors
+/// Exit 2 for a combination that makes no sense or does not work yet.
+pub fn settle(raw: RawSettings, surroundings: &Surroundings) -> Expected<Settings> {
+    let mut remarks = Vec::new();
+    if raw.worker_class == Some(WorkerClass::AsyncByAlias) {
+        remarks.push("this worker class is `async` here".to_owned());
+    }
+    let directory = surroundings.directory.join(raw.chdir.clone().unwrap_or_default());
+    let application = application(&raw, &directory)?;
+    let bind = bind(&raw, surroundings)?;
+    let pool = pool(&raw, surroundings, &mut remarks)?;
+    let heartbeat_interval_ms = (pool.heartbeat_timeout_ms / 3).clamp(1, LONGEST_HEARTBEAT_INTERVAL_MS);
+    let log_level =
+        raw.log_level.unwrap_or(LogLevel(defaults::LOG_LEVEL.parse().unwrap_or(tracing::Level::INFO)));
+    let log_format = raw.log_format.unwrap_or(LogFormat::Auto);
+    let settings = Settings {
+        application_name: name_for_people(&application),
+        metrics: match raw.metrics.clone() {
+            None => MetricsSetting::Default(built_in(DEFAULT_METRICS)),
+            Some(MetricsAddress::Off) => MetricsSetting::Off,
+            Some(MetricsAddress::At { host, port }) => {
+                MetricsSetting::Explicit(BindAddress::Tcp { host, port })
+            }
+        },
+        worker: WorkerSettings {
+            application,
+            heartbeat_interval_ms,
+            graceful_timeout_ms: pool.graceful_timeout_ms,
+            http: http(&raw)?,
+            log_level: log_level.0.as_str().to_ascii_lowercase(),
+            log_format: match log_format {
+                LogFormat::Json => "json".to_owned(),
+                LogFormat::Auto | LogFormat::Text => "text".to_owned(),
+            },
+        },
+        bind,
+        pool,
+        environment: raw.env,
+        directory,
+        pid_file: raw.pid.map(|path| surroundings.directory.join(path)),
+        log_level,
+        log_format,
+        remarks,
+    };
+    refuse_accidental_welcome(&settings, raw.welcome, surroundings)?;
+    Ok(settings)
+}
+
+fn application(raw: &RawSettings, directory: &std::path::Path) -> Expected<Application> {
+    let Some(app) = raw.app.as_deref().filter(|app| !app.is_empty()) else {
+        return Ok(Application::Welcome);
+    };
+    if app.contains('/') {
+        return Ok(Application::Native { program: directory.join(app) });
+    }
+    if !app.contains(':') {
+        let error =
+            ExpectedError::new("app/form", ExitStatus::Usage, format!("`{app}` names no application"));
+        return Err(match app {
+            "status" | "top" | "reload" | "scale" | "drain" | "restart" | "stop" | "upgrade" | "metrics"
+            | "config" | "init" | "doctor" | "completions" | "man" | "run" | "logs" => {
+                error.help(format!("the command `supervise {app}` is not there yet"))
+            }
+            _ => error
+                .help(format!("for Python write module and attribute: `supervise {app}:app`"))
+                .help(format!("for a program write its path: `supervise ./{app}`")),
+        });
+    }
+    let within = |path: &Option<PathBuf>| path.as_ref().map(|path| directory.join(path));
+    Ok(Application::Python(PythonSettings {
+        target: app.to_owned(),
+        python: within(&raw.python),
+        app_dir: within(&raw.app_dir).unwrap_or_else(|| directory.to_owned()),
+        factory: if raw.factory == Some(Switch::On) { Factory::Call } else { Factory::Auto },
+        lifespan: raw.lifespan.map_or(Lifespan::Auto, |choice| choice.0),
+        event_loop: raw.event_loop.map_or(EventLoop::Auto, |choice| choice.0),
+        env_file: within(&raw.env_file),
+        log_config: within(&raw.log_config),
+    }))
+}
+
+fn name_for_people(application: &Application) -> String {
+    match application {
+        Application::Welcome => "the welcome app".to_owned(),
+        Application::Native { program } => program.display().to_string(),
+        Application::Python(python) => python.target.clone(),
+    }
+}
+
+fn bind(raw: &RawSettings, surroundings: &Surroundings) -> Expected<Vec<BindAddress>> {
+    if !raw.bind.is_empty() {
+        return Ok(raw.bind.clone());
+    }
+    if raw.host.is_some() || raw.port.is_some() {
+        let BindAddress::Tcp { host, port } = built_in(defaults::BIND) else {
+            return Ok(vec![built_in(defaults::BIND)]);
+        };
+        let host = raw.host.clone().unwrap_or(host);
+        return Ok(vec![BindAddress::Tcp { host, port: raw.port.unwrap_or(port) }]);
+    }
+    // Platforms that set PORT route to it from outside.
+    match surroundings.variables.get("PORT").filter(|port| !port.is_empty()) {
+        None => Ok(vec![built_in(defaults::BIND)]),
+        Some(port) => match port.parse() {
+            Ok(port) => Ok(vec![BindAddress::Tcp { host: defaults::BIND_HOST_WITH_PORT.to_owned(), port }]),
+            Err(_) => {
+                let message = format!("the environment variable PORT is `{port}`, which is no port");
+                Err(ExpectedError::new("environment/value", ExitStatus::Usage, message)
+                    .help("set it to a number from 0 to 65535, unset it, or use --bind"))
+            }
+        },
+    }
+}
+
+#[expect(clippy::expect_used, reason = "a constant of ours: wrong only by a bug, and then in every test")]
+fn built_in(address: &str) -> BindAddress {
+    address.parse().expect("a default address must be an address")
+}
+
+fn pool(raw: &RawSettings, surroundings: &Surroundings, remarks: &mut Vec<String>) -> Expected<PoolSettings> {
+    let count = match (
+        raw.workers,
+        surroundings.variables.get("WEB_CONCURRENCY").filter(|value| !value.is_empty()),
+    ) {
+        (Some(count), _) => count,
+        (None, None) => WorkerCount::Number(1),
+        (None, Some(text)) => text.parse().map_err(|error| {
+            ExpectedError::new("environment/value", ExitStatus::Usage, format!("WEB_CONCURRENCY: {error}"))
+        })?,
+    };
+    let workers = match count {
+        WorkerCount::Number(workers) => workers,
+        WorkerCount::Auto => {
+            remarks.push(format!(
+                "workers: auto is {} here (cores, affinity and cgroup quota)",
+                surroundings.cores
+            ));
+            surroundings.cores
+        }
+    };
+    Ok(PoolSettings {
+        workers,
+        max_surge: raw.max_surge.map_or(DEFAULT_MAX_SURGE, |surge| surge.0),
+        boot_timeout_ms: raw.boot_timeout.map_or(DEFAULT_BOOT_TIMEOUT_MS, |time| time.ms),
+        heartbeat_timeout_ms: raw.timeout.map_or(DEFAULT_TIMEOUT_MS, |time| time.ms),
+        graceful_timeout_ms: raw.graceful_timeout.map_or(defaults::GRACEFUL_TIMEOUT_MS, |time| time.ms),
+        quick_timeout_ms: QUICK_TIMEOUT_MS,
+        abort_grace_ms: ABORT_GRACE_MS,
+    })
+}
+
+fn http(raw: &RawSettings) -> Expected<HttpSettings> {
+    let bytes = |size: Option<super::values::ByteSize>, name: &str, default: u32| match size {
+        None => Ok(default),
+        Some(size) => match u32::try_from(size.0) {
+            Ok(bytes) if bytes > 0 => Ok(bytes),
+            Ok(_) | Err(_) => {
+                let message = format!("--{name} {} is out of range", size.0);
+                Err(ExpectedError::new("settings/range", ExitStatus::Usage, message)
+                    .help("write a size from 1 to 4GiB"))
+            }
+        },
+    };
+    let usual = &defaults::HTTP;
+    Ok(HttpSettings {
+        keep_alive_timeout_ms: raw.keep_alive.map_or(usual.keep_alive_timeout_ms, |time| time.ms),
+        header_read_timeout_ms: raw.header_read_timeout.map_or(usual.header_read_timeout_ms, |time| time.ms),
+        body_read_timeout_ms: raw.body_read_timeout.map_or(usual.body_read_timeout_ms, |time| time.ms),
+        write_timeout_ms: raw.write_timeout.map_or(usual.write_timeout_ms, |time| time.ms),
+        request_line_bytes: bytes(raw.limit_request_line, "limit-request-line", usual.request_line_bytes)?,
+        head_bytes: bytes(raw.limit_request_head, "limit-request-head", usual.head_bytes)?,
+        header_count: raw.limit_request_fields.map_or(usual.header_count, |count| count.0),
+        body_bytes: raw.limit_request_body.map_or(usual.body_bytes, |size| size.0),
+        drain_linger_ms: raw.drain_linger.map_or(usual.drain_linger_ms, |time| time.ms),
+    })
+}
+
+/// The welcome page that answers for an application that was not found looks healthy to a platform: refused wherever
+/// somebody but the user in front of the machine could see it.
+fn refuse_accidental_welcome(
+    settings: &Settings,
+    welcome: Option<Switch>,
+    surroundings: &Surroundings,
+) -> Expected<()> {
+    if settings.worker.application != Application::Welcome || welcome == Some(Switch::On) {
+        return Ok(());
+    }
+    let port_is_set = surroundings.variables.get("PORT").is_some_and(|port| !port.is_empty());
+    let outside = settings.bind.iter().find(|address| !is_loopback(address));
+    let because = match (port_is_set, outside) {
+        (true, _) => "PORT is set".to_owned(),
+        (false, Some(address)) => format!("{address} can be reached from outside"),
+        (false, None) => return Ok(()),
+    };
+    let message = format!("no application is named, and {because}");
+    Err(ExpectedError::new("app/none", ExitStatus::Usage, message)
+        .help("name it: `supervise package.module:attribute`")
+        .help("or ask for the welcome page by --welcome"))
+}
+
+fn is_loopback(address: &BindAddress) -> bool {
+    match address {
+        BindAddress::Unix(_) => false,
+        BindAddress::Tcp { host, .. } => {
+            host.eq_ignore_ascii_case("localhost")
+                || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "settings_tests.rs"]
+mod tests;

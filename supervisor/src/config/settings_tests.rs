@@ -1,0 +1,133 @@
+//! Precedence, defaults and refusals of the settled settings.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use clap::Parser as _;
+use protocol::settings::{Application, Factory};
+
+use super::{MetricsSetting, Settings, Surroundings, settle};
+use crate::{
+    cli::Cli,
+    config::layers,
+    error::{ExitStatus, Expected},
+};
+
+fn settled(flags: &[&str], variables: &[(&str, &str)], yaml: &str) -> Expected<Settings> {
+    let cli =
+        Cli::try_parse_from(std::iter::once("supervise").chain(flags.iter().copied())).expect("good flags");
+    let variables: BTreeMap<String, String> =
+        variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    let surroundings = Surroundings { variables, directory: PathBuf::from("/srv"), cores: 3 };
+    let (raw, _) = layers(
+        cli.run.settings,
+        &surroundings.variables,
+        Some((PathBuf::from("supervise.yaml").as_path(), yaml)),
+    )?;
+    settle(raw, &surroundings)
+}
+
+fn binds(settings: &Settings) -> Vec<String> {
+    settings.bind.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn without_a_word_the_welcome_app_is_served_on_loopback() {
+    let settings = settled(&[], &[], "").expect("good");
+    assert_eq!(settings.worker.application, Application::Welcome);
+    assert_eq!(binds(&settings), ["127.0.0.1:8000"]);
+    assert_eq!(settings.pool.workers, 1);
+    assert_eq!(settings.worker.heartbeat_interval_ms, 1000);
+    assert!(matches!(settings.metrics, MetricsSetting::Default(_)));
+}
+
+#[test]
+fn flags_win_over_environment_over_file_over_defaults() {
+    let file = "workers: 2\n";
+    let general = [("WEB_CONCURRENCY", "5")];
+    let ours = [("WEB_CONCURRENCY", "5"), ("SUPERVISE_WORKERS", "3")];
+    let workers = |settings: Expected<Settings>| settings.expect("good").pool.workers;
+    assert_eq!(workers(settled(&["m:a"], &[], "")), 1);
+    assert_eq!(workers(settled(&["m:a"], &general, "")), 5);
+    assert_eq!(workers(settled(&["m:a"], &general, file)), 2);
+    assert_eq!(workers(settled(&["m:a"], &ours, file)), 3);
+    assert_eq!(workers(settled(&["m:a", "-w", "4"], &ours, file)), 4);
+    assert_eq!(workers(settled(&["m:a", "-w", "auto"], &ours, file)), 3);
+}
+
+#[test]
+fn one_spelling_of_the_address_replaces_the_others() {
+    let file = "bind: unix:/run/a.sock\n";
+    let bound =
+        |flags: &[&str], variables: &[(&str, &str)]| binds(&settled(flags, variables, file).expect("good"));
+    assert_eq!(bound(&["m:a"], &[("PORT", "9")]), ["unix:/run/a.sock"]);
+    assert_eq!(bound(&["m:a", "--port", "81"], &[]), ["127.0.0.1:81"]);
+    assert_eq!(bound(&["m:a", "-b", "[::1]:0", "-b", ":80"], &[]), ["[::1]:0", "0.0.0.0:80"]);
+    assert_eq!(binds(&settled(&["m:a"], &[("PORT", "9")], "").expect("good")), ["0.0.0.0:9"]);
+    assert_eq!(settled(&["m:a"], &[("PORT", "x")], "").expect_err("no port").exit, ExitStatus::Usage);
+}
+
+#[test]
+fn the_welcome_app_is_not_served_to_strangers_by_accident() {
+    for (flags, variables) in
+        [(&["-b", "0.0.0.0:1"][..], &[][..]), (&[], &[("PORT", "80")]), (&["-b", "unix:/x"], &[])]
+    {
+        let error = settled(flags, variables, "").expect_err("must be refused");
+        assert_eq!((error.id, error.exit), ("app/none", ExitStatus::Usage));
+        let asked: Vec<_> = flags.iter().copied().chain(["--welcome"]).collect();
+        settled(&asked, variables, "").expect("asked for");
+    }
+    settled(&["-b", "[::1]:1", "-b", "localhost:2"], &[], "").expect("loopback");
+}
+
+#[test]
+fn applications_are_told_apart_by_their_form() {
+    let application = |app: &str| settled(&[app], &[], "").map(|settings| settings.worker.application);
+    assert!(
+        matches!(application("m.n:app"), Ok(Application::Python(python)) if python.app_dir == PathBuf::from("/srv"))
+    );
+    assert!(
+        matches!(application("./server"), Ok(Application::Native { program }) if program.ends_with("server"))
+    );
+    assert!(application("myapp").expect_err("no attribute").to_string().contains("supervise myapp:app"));
+    assert!(application("status").expect_err("not yet").to_string().contains("not there yet"));
+    let python = settled(&["m:f", "--factory", "--chdir", "sub", "--app-dir", "src"], &[], "").expect("good");
+    let Application::Python(python) = python.worker.application else { unreachable!("a Python application") };
+    assert_eq!((python.factory, python.app_dir), (Factory::Call, PathBuf::from("/srv/sub/src")));
+}
+
+#[test]
+fn environment_entries_add_up_and_the_flag_wins() {
+    let settings = settled(&["m:a", "-e", "A=flag"], &[], "env: {A: file, B: file}\n").expect("good");
+    let entries: Vec<_> =
+        settings.environment.iter().map(|entry| format!("{}={}", entry.name, entry.value)).collect();
+    assert_eq!(entries, ["A=file", "B=file", "A=flag"]);
+}
+
+#[test]
+fn a_short_timeout_makes_a_fast_heartbeat() {
+    assert_eq!(settled(&["m:a", "-t", "1.5"], &[], "").expect("good").worker.heartbeat_interval_ms, 500);
+}
+
+#[test]
+fn the_defaults_that_the_help_names_are_the_true_ones() {
+    use clap::Args as _;
+    let command = crate::config::raw::RawSettings::augment_args(clap::Command::new("supervise"));
+    let mut flags = vec!["m:a".to_owned()];
+    for argument in command.get_arguments() {
+        let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+        let Some((_, default)) = help.split_once("[default: ") else { continue };
+        let default = default.split([',', ']']).next().unwrap_or_default();
+        // Words describe a default that depends on the surroundings.
+        if !default.contains([' ', '$']) {
+            flags.push(format!("--{}={default}", argument.get_long().expect("a flag")));
+        }
+    }
+    assert!(flags.len() > 15, "{flags:?}");
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let mut named = settled(&flags, &[], "").expect("the defaults are good");
+    let MetricsSetting::Explicit(metrics) = named.metrics else {
+        unreachable!("the help names the metrics address")
+    };
+    named.metrics = MetricsSetting::Default(metrics);
+    assert_eq!(named, settled(&["m:a"], &[], "").expect("good"));
+}
