@@ -1,0 +1,56 @@
+//! The guest applications of tests/apps, put into a test's own directory, where the test may change them.
+
+use std::{fs, path::Path};
+
+use crate::repository;
+
+/// An application of tests/apps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Guest {
+    /// File name in tests/apps, without `.py`.
+    pub name: &'static str,
+}
+
+impl Guest {
+    /// Plain ASGI: echoes the request's id, its version and its process; blocks, sleeps, streams and dies on demand.
+    pub const PLAIN: Self = Self { name: "plain" };
+    /// FastAPI with routes, models, uploads, streaming and errors.
+    pub const FASTAPI: Self = Self { name: "fastapi_app" };
+    /// Starlette, the same.
+    pub const STARLETTE: Self = Self { name: "starlette_app" };
+    /// Django over ASGI, the same.
+    pub const DJANGO: Self = Self { name: "django_app" };
+    /// Raises on import.
+    pub const RAISES_ON_IMPORT: Self = Self { name: "raises_on_import" };
+    /// Never finishes its import.
+    pub const HANGS_ON_IMPORT: Self = Self { name: "hangs_on_import" };
+    /// Reports that its lifespan start-up failed.
+    pub const FAILS_STARTUP: Self = Self { name: "fails_startup" };
+    /// Leaves the process on import.
+    pub const EXITS_ON_IMPORT: Self = Self { name: "exits_on_import" };
+    /// Dies shortly after it became ready, in the slot that the file `deadly_slot` names.
+    pub const DIES_AFTER_READY: Self = Self { name: "dies_after_ready" };
+    /// A WSGI application, which is refused so far.
+    pub const WSGI: Self = Self { name: "wsgi_app" };
+
+    /// Its text.
+    ///
+    /// # Panics
+    /// When it is not in the repository.
+    #[must_use]
+    pub fn text(self) -> String {
+        let file = repository().join("tests/apps").join(format!("{}.py", self.name));
+        fs::read_to_string(&file).unwrap_or_else(|error| panic!("cannot read {}: {error}", file.display()))
+    }
+}
+
+/// Writes a file that a worker may read at any moment: it sees the old text or the new one, never half.
+///
+/// # Panics
+/// When the directory cannot be written.
+pub fn write_atomically(file: &Path, text: &str) {
+    let mut draft = file.as_os_str().to_owned();
+    draft.push(".draft");
+    fs::write(&draft, text).unwrap_or_else(|error| panic!("cannot write {}: {error}", draft.display()));
+    fs::rename(&draft, file).unwrap_or_else(|error| panic!("cannot rename to {}: {error}", file.display()));
+}

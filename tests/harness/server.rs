@@ -1,0 +1,413 @@
+//! One supervised server: started with the given options in a directory of its own, watched while it runs, and checked at its
+//! end: whatever it leaves behind (process, port, socket file) fails the test.
+
+use std::{
+    fmt::Write as _,
+    fs::File,
+    net::{SocketAddr, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+    thread::panicking,
+    time::Duration,
+};
+
+use crate::{
+    Binaries, Guest, Machine, Metrics, Output, Python, TestDirectory, binaries, http,
+    patience::try_wait_for,
+    patient,
+    processes::{self, Process, Signal},
+    wait_for, wait_until, write_atomically,
+};
+
+/// Marks every process of one server, so that orphans are found too.
+const MARK: &str = "SUPERVISE_TEST_MARK";
+/// A start with a slow import on a loaded machine.
+const START_LIMIT: Duration = Duration::from_secs(30);
+/// A stop with everything in flight.
+const STOP_LIMIT: Duration = Duration::from_secs(40);
+
+/// What is done with the supervisor's stdout and stderr.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reading {
+    /// Read all the time, as the log.
+    Always,
+    /// Pipes that nobody reads.
+    Never,
+}
+
+/// A server to start.
+#[derive(Debug)]
+pub struct ServerBuilder<'m> {
+    _machine: &'m Machine,
+    binaries: Binaries,
+    directory: TestDirectory,
+    arguments: Vec<String>,
+    environment: Vec<(String, String)>,
+    reading: Reading,
+}
+
+impl<'m> ServerBuilder<'m> {
+    pub(crate) fn new(machine: &'m Machine) -> Self {
+        Self {
+            _machine: machine,
+            binaries: binaries::built().clone(),
+            directory: TestDirectory::new(),
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            reading: Reading::Always,
+        }
+    }
+
+    /// Adds arguments to the command line. `--bind` and `--metrics` with port 0 are added when they are not among them.
+    #[must_use]
+    pub fn arguments<const N: usize>(mut self, arguments: [&str; N]) -> Self {
+        self.arguments.extend(arguments.map(str::to_owned));
+        self
+    }
+
+    /// Sets a variable of the environment, which holds only PATH and HOME otherwise.
+    #[must_use]
+    pub fn environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Uses other programs than the built ones.
+    #[must_use]
+    pub fn binaries(mut self, binaries: Binaries) -> Self {
+        self.binaries = binaries;
+        self
+    }
+
+    /// Says what is done with the output.
+    #[must_use]
+    pub fn reading(mut self, reading: Reading) -> Self {
+        self.reading = reading;
+        self
+    }
+
+    /// Puts a file into the server's directory.
+    #[must_use]
+    pub fn file(self, name: &str, text: &str) -> Self {
+        write_atomically(&self.directory.join(name), text);
+        self
+    }
+
+    /// Serves a guest application with `python`: builds the extension, activates the virtual environment, copies the application
+    /// to `app.py`. The caller adds the argument `app:app`.
+    #[must_use]
+    pub fn guest(self, guest: Guest, python: &Python) -> Self {
+        python.build_extension();
+        let environment = python.virtual_environment();
+        self.file("app.py", &guest.text())
+            .environment("VIRTUAL_ENV", environment.to_str().expect("the path is text"))
+            .environment("PYTHONDONTWRITEBYTECODE", "1")
+    }
+
+    /// Where the server will run.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Starts it and waits until it says that it is ready.
+    ///
+    /// # Panics
+    /// When it does not become ready.
+    #[must_use]
+    pub fn start(self) -> Server {
+        let server = self.spawn();
+        server.wait_until_ready();
+        server
+    }
+
+    /// Starts it and waits for nothing.
+    ///
+    /// # Panics
+    /// When the program cannot be started.
+    #[must_use]
+    pub fn spawn(self) -> Server {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let mark = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let mut command = Command::new(self.binaries.supervise());
+        let given = |long: &str, short: &str| {
+            self.arguments
+                .iter()
+                .any(|argument| argument.starts_with(long) || (argument == short && !short.is_empty()))
+        };
+        let own_line = self.arguments.first().is_some_and(|first| first == "check-config");
+        if !own_line && !given("--bind", "-b") {
+            command.args(["--bind", "127.0.0.1:0"]);
+        }
+        if !own_line && !given("--metrics", "") {
+            command.args(["--metrics", "127.0.0.1:0"]);
+        }
+        command.args(&self.arguments).current_dir(self.directory.path()).env_clear();
+        for name in ["PATH", "HOME", "TMPDIR"] {
+            command.envs(std::env::var_os(name).map(|value| (name, value)));
+        }
+        command.env(MARK, &mark).envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+        let stdout = child.stdout.take().expect("stdout is a pipe");
+        let stderr = child.stderr.take().expect("stderr is a pipe");
+        let (stdout, log, unread) = match self.reading {
+            Reading::Always => (Output::collect(stdout), Output::collect(stderr), Vec::new()),
+            Reading::Never => {
+                let unread = vec![
+                    File::from(std::os::fd::OwnedFd::from(stdout)),
+                    std::os::fd::OwnedFd::from(stderr).into(),
+                ];
+                (Output::default(), Output::default(), unread)
+            }
+        };
+        let command_line = format!("{command:?}");
+        Server { child, log, stdout, mark, directory: self.directory, command_line, status: None, unread }
+    }
+}
+
+/// A started server.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+    /// What it prints on stderr.
+    pub log: Output,
+    /// What it prints on stdout.
+    pub stdout: Output,
+    mark: String,
+    directory: TestDirectory,
+    command_line: String,
+    status: Option<ExitStatus>,
+    unread: Vec<File>,
+}
+
+/// A worker, as its process shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Worker {
+    /// Process id.
+    pub pid: u32,
+    /// Slot number.
+    pub slot: u32,
+    /// Generation number.
+    pub generation: u32,
+}
+
+impl Server {
+    /// The supervisor's process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The directory that it runs in.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Puts a file into the server's directory, replacing it at once.
+    pub fn write_file(&self, name: &str, text: &str) {
+        write_atomically(&self.directory.join(name), text);
+    }
+
+    /// Waits for the line that says that all workers answer.
+    ///
+    /// # Panics
+    /// When it does not come.
+    pub fn wait_until_ready(&self) {
+        let _ = self.log.wait_for_line("ready: ", START_LIMIT);
+    }
+
+    /// The TCP address that it listens on, as it printed it.
+    ///
+    /// # Panics
+    /// When it printed none.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.printed_address("listening on http://")
+    }
+
+    /// The address of `/metrics`, as it printed it.
+    ///
+    /// # Panics
+    /// When it printed none.
+    #[must_use]
+    pub fn metrics_address(&self) -> SocketAddr {
+        self.printed_address("metrics on http://")
+    }
+
+    fn printed_address(&self, before: &str) -> SocketAddr {
+        let line = self.log.wait_for_line(before, START_LIMIT);
+        let (_, after) = line.split_once(before).expect("the line was found by this text");
+        let end = after
+            .find(|c: char| c == '/' || c == '"' || c == ',' || c.is_whitespace())
+            .unwrap_or(after.len());
+        after[..end].parse().unwrap_or_else(|error| panic!("{line:?} names no address: {error}"))
+    }
+
+    /// A scrape of `/metrics`.
+    ///
+    /// # Panics
+    /// When it is not answered with 200.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        let reply = http::get(self.metrics_address(), "/metrics").expect("/metrics is answered");
+        assert_eq!(reply.status, 200, "/metrics: {}", reply.text());
+        Metrics::parse(&reply.text())
+    }
+
+    /// Waits until a sum over /metrics reaches `at_least`.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn wait_for_metric(&self, name: &str, labels: &[(&str, &str)], at_least: f64, within: Duration) {
+        wait_until(&format!("{name} {labels:?} >= {at_least}"), within, || {
+            self.metrics().sum(name, labels) >= at_least
+        });
+    }
+
+    /// The living workers: children of the supervisor that were told their slot.
+    #[must_use]
+    pub fn workers(&self) -> Vec<Worker> {
+        let children = processes::children_of(self.pid()).into_iter().filter(|child| !child.is_zombie());
+        let mut workers: Vec<Worker> = children.filter_map(|child| worker_of(child.pid)).collect();
+        workers.sort_by_key(|worker| (worker.slot, worker.generation));
+        workers
+    }
+
+    /// Every living process of this server, orphans included.
+    #[must_use]
+    pub fn processes(&self) -> Vec<Process> {
+        let mut processes = processes::with_environment(MARK, &self.mark);
+        processes.retain(|process| !process.is_zombie());
+        processes
+    }
+
+    /// Sends the supervisor a signal.
+    pub fn signal(&self, signal: Signal) {
+        // Not yet reaped by this test, so the id cannot belong to anybody else.
+        if self.status.is_none() {
+            processes::send_signal(self.pid(), signal);
+        }
+    }
+
+    /// Sends HUP and waits for the line that tells the outcome.
+    ///
+    /// # Panics
+    /// When there is no outcome.
+    #[must_use]
+    pub fn reload(&self) -> String {
+        let mark = self.log.mark();
+        self.signal(Signal::SIGHUP);
+        self.log
+            .try_wait_for_line_after(mark, &["reload done", "reload failed", "reload rejected"], START_LIMIT)
+            .unwrap_or_else(|| {
+                panic!("a reload without outcome; the log since the signal:\n{}", self.log.text_after(mark))
+            })
+    }
+
+    /// Waits for the supervisor's exit.
+    ///
+    /// # Panics
+    /// When it does not come.
+    pub fn wait_for_exit(&mut self, within: Duration) -> ExitStatus {
+        let child = &mut self.child;
+        let status =
+            wait_for("the exit of the supervisor", within, || child.try_wait().expect("it is our child"));
+        self.status = Some(status);
+        self.log.wait_for_end(Duration::from_secs(2));
+        self.stdout.wait_for_end(Duration::from_secs(2));
+        status
+    }
+
+    /// TERM, and the checks of a clean stop: exit code 0, nothing left.
+    ///
+    /// # Panics
+    /// When it is not clean.
+    pub fn stop(mut self) {
+        self.signal(Signal::SIGTERM);
+        let status = self.wait_for_exit(STOP_LIMIT);
+        assert_eq!(status.code(), Some(0), "exit status after TERM: {status}");
+    }
+
+    /// What it leaves behind after its end, in plain words; empty when there is nothing.
+    fn leftovers(&self) -> String {
+        let mut found = String::new();
+        let _ = try_wait_for(Duration::from_secs(3), || self.processes().is_empty().then_some(()));
+        for process in self.processes() {
+            let _ = writeln!(found, "process {} ({}, state {})", process.pid, process.name, process.state);
+            processes::send_signal(process.pid, Signal::SIGKILL);
+        }
+        for before in ["listening on http://", "metrics on http://"] {
+            if self.log.has_line(before) {
+                let address = self.printed_address(before);
+                if TcpStream::connect_timeout(&address, patient(Duration::from_secs(1))).is_ok() {
+                    let _ = writeln!(found, "something still listens on {address}");
+                }
+            }
+        }
+        for file in socket_files(self.directory.path()) {
+            let _ = writeln!(found, "socket file {}", file.display());
+        }
+        found
+    }
+
+    /// Ends the supervisor if the test did not; what it had to do is returned in plain words.
+    fn end(&mut self) -> String {
+        if self.status.is_some() || matches!(self.child.try_wait(), Ok(Some(_))) {
+            return String::new();
+        }
+        // Stopped processes cannot drain.
+        for process in self.processes() {
+            processes::send_signal(process.pid, Signal::SIGCONT);
+        }
+        self.signal(Signal::SIGTERM);
+        let child = &mut self.child;
+        if try_wait_for(Duration::from_secs(10), || child.try_wait().ok().flatten()).is_some() {
+            return String::new();
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        "the supervisor did not stop within 10 s of TERM and was killed\n".to_owned()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let was_orphaned = self.status.is_some_and(|status| status.code().is_none());
+        let mut trouble = self.end();
+        self.unread.clear();
+        let left = self.leftovers();
+        // A supervisor that was killed cannot remove its socket file; the next start replaces it.
+        if !was_orphaned || left.contains("process") {
+            trouble.push_str(&left);
+        }
+        if panicking() || !trouble.is_empty() {
+            println!(
+                "--- {}\n--- stdout:\n{}\n--- log:\n{}",
+                self.command_line,
+                self.stdout.text(),
+                self.log.text()
+            );
+        }
+        assert!(trouble.is_empty() || panicking(), "left behind:\n{trouble}");
+        if !trouble.is_empty() {
+            println!("left behind:\n{trouble}");
+        }
+    }
+}
+
+fn worker_of(pid: u32) -> Option<Worker> {
+    let number = |name| processes::environment_variable(pid, name)?.parse().ok();
+    let slot = number(protocol::inherited::SLOT)?;
+    let generation = number(protocol::inherited::GENERATION)?;
+    Some(Worker { pid, slot, generation })
+}
+
+fn socket_files(directory: &Path) -> Vec<PathBuf> {
+    use std::os::unix::fs::FileTypeExt;
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let is_socket = |path: &PathBuf| path.symlink_metadata().is_ok_and(|meta| meta.file_type().is_socket());
+    entries.map(|entry| entry.path()).filter(is_socket).collect()
+}
