@@ -1,0 +1,214 @@
+//! The servers of the bench and their command lines, each at its best known setting for one processor.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+/// One server with one setting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Contender {
+    Supervise,
+    GranianSt,
+    GranianMt,
+    /// granian's own Task in place of asyncio's; Python < 3.12 only.
+    GranianStRust,
+    Uvicorn,
+    GunicornAsgi,
+    GunicornUvicorn,
+    Hypercorn,
+    Nginx,
+    BareHyper,
+}
+
+/// granian's settings: a bound against granian is against the best of them.
+pub(crate) const GRANIAN: &[Contender] =
+    &[Contender::GranianSt, Contender::GranianMt, Contender::GranianStRust];
+
+/// What a server is to serve.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Served<'a> {
+    pub(crate) application: Application,
+    pub(crate) port: u16,
+    pub(crate) workers: u32,
+    pub(crate) status_server: StatusServer,
+    /// For servers that run no application: what they answer.
+    pub(crate) fixed_body: &'a [u8],
+}
+
+/// Where the answers come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Application {
+    /// What the server itself can answer: the welcome app, or fixed bytes.
+    BuiltIn,
+    /// `module:attribute` in the bench's folder of apps.
+    Python(&'static str),
+}
+
+/// Whether supervise's metrics and health endpoints are on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StatusServer {
+    Off,
+    On,
+}
+
+/// Where things are.
+#[derive(Debug, Clone)]
+pub(crate) struct Places {
+    /// The binaries of this workspace.
+    pub(crate) binaries: PathBuf,
+    /// The virtual environment of the peers.
+    pub(crate) venv: PathBuf,
+    /// Minor version of its Python 3.
+    pub(crate) python_minor: u32,
+    pub(crate) apps: PathBuf,
+    /// For configuration files and the output of servers.
+    pub(crate) scratch: PathBuf,
+}
+
+impl Contender {
+    pub(crate) fn name(self) -> String {
+        self.to_possible_value().map_or_else(|| format!("{self:?}"), |value| value.get_name().to_owned())
+    }
+
+    /// False where the peer refuses this Python, or is not installed.
+    pub(crate) fn exists(self, places: &Places) -> bool {
+        match self {
+            Contender::GranianStRust => places.python_minor < 12,
+            Contender::Nginx => nginx().is_some(),
+            Contender::Supervise
+            | Contender::GranianSt
+            | Contender::GranianMt
+            | Contender::Uvicorn
+            | Contender::GunicornAsgi
+            | Contender::GunicornUvicorn
+            | Contender::Hypercorn
+            | Contender::BareHyper => true,
+        }
+    }
+
+    pub(crate) fn command(self, places: &Places, served: &Served<'_>) -> io::Result<Command> {
+        let venv = |program: &str| Command::new(places.venv.join("bin").join(program));
+        let bind = format!("127.0.0.1:{}", served.port);
+        let workers = served.workers.to_string();
+        let mut command = match self {
+            Contender::Supervise => supervise(places, served),
+            Contender::GranianSt => granian(venv("granian"), served.port, &["--runtime-mode", "st"]),
+            Contender::GranianMt => granian(venv("granian"), served.port, &["--runtime-mode", "mt"]),
+            Contender::GranianStRust => {
+                granian(venv("granian"), served.port, &["--runtime-mode", "st", "--task-impl", "rust"])
+            }
+            Contender::Uvicorn => {
+                let mut uvicorn = venv("uvicorn");
+                uvicorn.args(["--host", "127.0.0.1", "--port", &served.port.to_string()]);
+                uvicorn.args(["--loop", "uvloop", "--http", "httptools"]);
+                uvicorn.args(["--no-access-log", "--log-level", "warning"]);
+                uvicorn
+            }
+            Contender::GunicornAsgi => {
+                gunicorn(venv("gunicorn"), &bind, &["-k", "asgi", "--asgi-loop", "uvloop"])
+            }
+            Contender::GunicornUvicorn => {
+                gunicorn(venv("gunicorn"), &bind, &["-k", "uvicorn_worker.UvicornWorker"])
+            }
+            Contender::Hypercorn => {
+                let mut hypercorn = venv("hypercorn");
+                hypercorn.args(["-k", "uvloop", "-b", &bind, "--log-level", "warning"]);
+                hypercorn
+            }
+            Contender::Nginx => nginx_command(places, served)?,
+            Contender::BareHyper => bare_hyper(places, served)?,
+        };
+        match self {
+            Contender::Nginx | Contender::BareHyper => {}
+            Contender::Supervise
+            | Contender::GranianSt
+            | Contender::GranianMt
+            | Contender::GranianStRust
+            | Contender::Uvicorn
+            | Contender::GunicornAsgi
+            | Contender::GunicornUvicorn
+            | Contender::Hypercorn => {
+                command.args(["--workers", &workers]);
+                if let Application::Python(target) = served.application {
+                    command.arg(target);
+                }
+            }
+        }
+        command.current_dir(&places.apps).env_remove("WEB_CONCURRENCY").env_remove("PORT");
+        // Console scripts do not have the current directory on their path; supervise needs no such help.
+        command.env("PYTHONPATH", &places.apps);
+        Ok(command)
+    }
+}
+
+fn supervise(places: &Places, served: &Served<'_>) -> Command {
+    let mut supervise = Command::new(places.binaries.join("supervise"));
+    supervise.args(["--bind", &format!("127.0.0.1:{}", served.port)]);
+    let metrics = match served.status_server {
+        StatusServer::Off => "off",
+        StatusServer::On => "127.0.0.1:0",
+    };
+    supervise.args(["--metrics", metrics]);
+    if let Application::Python(_) = served.application {
+        supervise.arg("--python").arg(places.venv.join("bin/python"));
+    }
+    supervise
+}
+
+fn granian(mut granian: Command, port: u16, setting: &[&str]) -> Command {
+    granian.args(["--host", "127.0.0.1", "--port", &port.to_string(), "--log-level", "warning"]);
+    granian.args(["--interface", "asgi", "--http", "1", "--no-ws", "--loop", "uvloop"]);
+    granian.args(setting);
+    granian
+}
+
+fn gunicorn(mut gunicorn: Command, bind: &str, class: &[&str]) -> Command {
+    gunicorn.args(["-b", bind, "--log-level", "warning"]).args(class);
+    gunicorn
+}
+
+fn bare_hyper(places: &Places, served: &Served<'_>) -> io::Result<Command> {
+    let body = places.scratch.join("bare_hyper_body");
+    fs::write(&body, served.fixed_body)?;
+    let mut command = Command::new(places.binaries.join("bare_hyper"));
+    command.arg(served.port.to_string()).arg(body);
+    Ok(command)
+}
+
+/// nginx with one `return 200`, all its files in the scratch directory.
+fn nginx_command(places: &Places, served: &Served<'_>) -> io::Result<Command> {
+    let program =
+        nginx().ok_or_else(|| io::Error::other("nginx is not installed: apt-get install nginx-light"))?;
+    let directory = places.scratch.join("nginx");
+    fs::create_dir_all(&directory)?;
+    let body = String::from_utf8_lossy(served.fixed_body);
+    let configuration = format!(
+        "daemon off; master_process on; worker_processes {workers}; pid nginx.pid; error_log stderr error;\n\
+         events {{ worker_connections 1024; }}\n\
+         http {{ access_log off; keepalive_requests 1000000000; client_body_temp_path body; proxy_temp_path proxy;\n\
+         fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi; scgi_temp_path scgi;\n\
+         server {{ listen 127.0.0.1:{port} backlog=1024; default_type text/plain; location / {{ return 200 '{body}'; }} }} }}\n",
+        workers = served.workers,
+        port = served.port,
+    );
+    let file = directory.join("nginx.conf");
+    fs::write(&file, configuration)?;
+    let mut nginx = Command::new(program);
+    nginx.arg("-p").arg(&directory).arg("-c").arg(file).args(["-e", "stderr"]);
+    Ok(nginx)
+}
+
+/// The system's nginx, where there is one.
+pub(crate) fn nginx() -> Option<&'static Path> {
+    ["/usr/sbin/nginx", "/usr/local/sbin/nginx", "/usr/bin/nginx"]
+        .map(Path::new)
+        .into_iter()
+        .find(|path| path.exists())
+}

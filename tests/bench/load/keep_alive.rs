@@ -1,0 +1,267 @@
+//! Load over a fixed number of keep-alive connections, in a closed loop or by the clock.
+
+use std::{
+    collections::VecDeque,
+    io,
+    net::TcpStream,
+    time::{Duration, Instant},
+};
+
+use nix::sys::{
+    epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout},
+    time::{TimeSpec, TimeValLike},
+    timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags},
+};
+
+use super::{
+    Exchange, Failure, Outcome, Pace,
+    connection::{Answer, Connection, Sent},
+    reply::Afterwards,
+};
+
+/// Marks the clock among the events; connections are marked by their index.
+const CLOCK: u64 = u64::MAX;
+/// How often a wait looks whether patience has run out.
+const PATIENCE_CHECK_MS: u16 = 100;
+/// A run that fails this often has nothing more to tell.
+const HOPELESS_FAILURES: u64 = 1000;
+
+/// The connections, kept open from run to run.
+#[derive(Debug)]
+pub(crate) struct Client {
+    exchange: Exchange,
+    epoll: Epoll,
+    connections: Vec<Option<Connection>>,
+}
+
+/// What changes during one run.
+#[derive(Debug)]
+struct Run {
+    outcome: Outcome,
+    due: usize,
+    last_progress: Instant,
+    feed: Feed,
+}
+
+/// Where the next request comes from.
+#[derive(Debug)]
+enum Feed {
+    /// Every answer before `until` is followed by a request.
+    Closed { until: Instant },
+    /// A request falls due every `interval`; `free` connections wait for it, or it waits for one.
+    Open { clock: TimerFd, next: Instant, interval: Duration, until: Instant, free: VecDeque<usize> },
+}
+
+impl Client {
+    /// Opens `count` connections.
+    pub(crate) fn connect(exchange: Exchange, count: usize) -> io::Result<Self> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        let mut client = Client { exchange, epoll, connections: Vec::new() };
+        for index in 0..count {
+            let connection = client.open(index)?;
+            client.connections.push(Some(connection));
+        }
+        Ok(client)
+    }
+
+    /// Loads the server for `duration`, then waits for the answers that are due.
+    pub(crate) fn run(&mut self, pace: Pace, duration: Duration) -> io::Result<Outcome> {
+        let started = Instant::now();
+        let until = started + duration;
+        let feed = match pace {
+            Pace::Closed => Feed::Closed { until },
+            Pace::Open { rate } => Feed::open(&self.epoll, &self.connections, started, until, rate)?,
+        };
+        let outcome = Outcome { latencies_ns: Vec::with_capacity(1 << 18), ..Outcome::default() };
+        let mut run = Run { outcome, due: 0, last_progress: started, feed };
+        if let Feed::Closed { .. } = run.feed {
+            for index in 0..self.connections.len() {
+                self.send(&mut run, index, started)?;
+            }
+        } else {
+            self.tick(&mut run)?;
+        }
+        let mut events = [EpollEvent::empty(); 256];
+        while run.has_work() && run.outcome.failures.total() < HOPELESS_FAILURES {
+            let count = match self.epoll.wait(&mut events, EpollTimeout::from(PATIENCE_CHECK_MS)) {
+                Ok(count) => count,
+                Err(nix::errno::Errno::EINTR) => 0,
+                Err(errno) => return Err(errno.into()),
+            };
+            for event in &events[..count] {
+                if event.data() == CLOCK {
+                    self.tick(&mut run)?;
+                } else {
+                    self.attend(&mut run, event)?;
+                }
+            }
+            self.give_up_on_silence(&mut run);
+        }
+        run.outcome.elapsed = run.last_progress.duration_since(started);
+        Ok(run.outcome)
+    }
+
+    fn open(&self, index: usize) -> io::Result<Connection> {
+        let stream = TcpStream::connect(self.exchange.address)?;
+        stream.set_nodelay(true)?;
+        stream.set_nonblocking(true)?;
+        self.epoll.add(&stream, EpollEvent::new(EpollFlags::EPOLLIN, index as u64))?;
+        Ok(Connection::new(stream))
+    }
+
+    /// Sends a request whose answer is due from `since` on.
+    fn send(&mut self, run: &mut Run, index: usize, since: Instant) -> io::Result<()> {
+        let Some(connection) = self.connections[index].as_mut() else { return Ok(()) };
+        match connection.send(&self.exchange.request, since) {
+            Ok(Sent::Whole) => run.due += 1,
+            Ok(Sent::Part) => {
+                run.due += 1;
+                let both = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT;
+                self.epoll.modify(&connection.stream, &mut EpollEvent::new(both, index as u64))?;
+            }
+            Err(failure) => {
+                run.outcome.failures.count(failure);
+                self.connections[index] = None;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends what the clock says is due.
+    fn tick(&mut self, run: &mut Run) -> io::Result<()> {
+        while let Some((index, since)) = run.next_by_clock() {
+            self.send(run, index, since)?;
+        }
+        run.arm_clock()
+    }
+
+    fn attend(&mut self, run: &mut Run, event: &EpollEvent) -> io::Result<()> {
+        let Ok(index) = usize::try_from(event.data()) else { return Ok(()) };
+        let Some(connection) = self.connections[index].as_mut() else { return Ok(()) };
+        let was_due = connection.is_due();
+        let mut attended = Ok(None);
+        if event.events().contains(EpollFlags::EPOLLOUT) {
+            attended = connection.send_rest(&self.exchange.request).map(|_sent| None);
+            let reading = EpollFlags::EPOLLIN;
+            self.epoll.modify(&connection.stream, &mut EpollEvent::new(reading, index as u64))?;
+        }
+        if attended.is_ok() && event.events() != EpollFlags::EPOLLOUT {
+            attended = connection.receive(&self.exchange.expected_body);
+        }
+        match attended {
+            Ok(None) => Ok(()),
+            Ok(Some(answer)) => self.answered(run, index, answer),
+            Err(failure) => {
+                run.due -= usize::from(was_due);
+                run.outcome.failures.count(failure);
+                self.connections[index] = None;
+                Ok(())
+            }
+        }
+    }
+
+    fn answered(&mut self, run: &mut Run, index: usize, answer: Answer) -> io::Result<()> {
+        let now = Instant::now();
+        let latency = now.duration_since(answer.due_since);
+        run.outcome.latencies_ns.push(u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX));
+        run.outcome.completed += 1;
+        run.last_progress = now;
+        run.due -= 1;
+        if answer.afterwards == Afterwards::Close {
+            run.outcome.announced_closes += 1;
+            self.connections[index] = None;
+            match self.open(index) {
+                Ok(connection) => self.connections[index] = Some(connection),
+                Err(error) => {
+                    run.outcome.failures.count(error.into());
+                    return Ok(());
+                }
+            }
+        }
+        match &mut run.feed {
+            Feed::Closed { until } if now < *until => self.send(run, index, now),
+            Feed::Closed { .. } => Ok(()),
+            Feed::Open { free, .. } => {
+                free.push_back(index);
+                self.tick(run)
+            }
+        }
+    }
+
+    fn give_up_on_silence(&mut self, run: &mut Run) {
+        if run.due == 0 || run.last_progress.elapsed() < self.exchange.patience {
+            return;
+        }
+        for connection in &mut self.connections {
+            if connection.as_ref().is_some_and(Connection::is_due) {
+                run.outcome.failures.count(Failure::TimedOut);
+                *connection = None;
+            }
+        }
+        run.due = 0;
+        run.feed.end();
+    }
+}
+
+impl Run {
+    fn has_work(&self) -> bool {
+        self.due > 0
+            || match &self.feed {
+                Feed::Closed { .. } => false,
+                // Without a free connection and with no answer due, every connection is dead.
+                Feed::Open { next, until, free, .. } => next < until && !free.is_empty(),
+            }
+    }
+
+    /// The next request by the clock and the connection for it, if both are there.
+    fn next_by_clock(&mut self) -> Option<(usize, Instant)> {
+        let Feed::Open { next, interval, until, free, .. } = &mut self.feed else { return None };
+        let since = *next;
+        if since >= *until || since > Instant::now() {
+            return None;
+        }
+        let index = free.pop_front()?;
+        *next += *interval;
+        if self.due == 0 {
+            // Patience begins with the first answer that is due, not with the last one that came.
+            self.last_progress = Instant::now();
+        }
+        Some((index, since))
+    }
+
+    fn arm_clock(&self) -> io::Result<()> {
+        let Feed::Open { clock, next, until, free, .. } = &self.feed else { return Ok(()) };
+        if next >= until || free.is_empty() {
+            clock.unset()?;
+            return Ok(());
+        }
+        // Zero would disarm it.
+        let wait = next.saturating_duration_since(Instant::now()).max(Duration::from_nanos(1));
+        let wait = TimeSpec::nanoseconds(i64::try_from(wait.as_nanos()).unwrap_or(i64::MAX));
+        clock.set(Expiration::OneShot(wait), TimerSetTimeFlags::empty())?;
+        Ok(())
+    }
+}
+
+impl Feed {
+    fn open(
+        epoll: &Epoll,
+        connections: &[Option<Connection>],
+        started: Instant,
+        until: Instant,
+        rate: u32,
+    ) -> io::Result<Feed> {
+        let clock =
+            TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
+        // Edge-triggered: arming it again is what clears it, so that it never needs to be read.
+        epoll.add(&clock, EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, CLOCK))?;
+        let free = (0..connections.len()).filter(|index| connections[*index].is_some()).collect();
+        Ok(Feed::Open { clock, next: started, interval: Duration::from_secs(1) / rate, until, free })
+    }
+
+    fn end(&mut self) {
+        match self {
+            Feed::Closed { until } | Feed::Open { until, .. } => *until = Instant::now(),
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! One measurement: a fresh server, warmed up, used, stopped. Fresh each time, because a process keeps its luck (memory
+//! layout, hash seeds, what its collector has promoted) for life: kept alive, one lucky server would win every round.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    time::{Duration, Instant},
+};
+
+use serde::Serialize;
+
+use crate::{
+    contenders::{Contender, Places, Served, StatusServer},
+    load::{Client, Exchange, Outcome, Pace, run_new_connections},
+    process_tree,
+    processors::{MachineTime, Processors},
+    rows::{Figure, Row, Workload},
+    server::{self, Server},
+    statistics::percentile,
+};
+
+/// A server that sends nothing for this long is broken.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Enough for every route to have run some hundred times, caches and adaptive interpreters included.
+const WARM_UP: Duration = Duration::from_millis(500);
+/// Workers that have not come up by then will not.
+const SETTLE_PATIENCE: Duration = Duration::from_secs(20);
+/// A tree that uses less CPU than `SETTLED_CPU` in this window is idle.
+const SETTLE_WINDOW: Duration = Duration::from_millis(500);
+const SETTLED_CPU: Duration = Duration::from_millis(8);
+/// Wake-ups are rare: they are counted for this many times the length of a load measurement.
+const IDLE_FACTOR: u32 = 5;
+
+/// What all measurements of a row share.
+#[derive(Debug)]
+pub(crate) struct Bench<'a> {
+    pub(crate) places: &'a Places,
+    pub(crate) processors: &'a Processors,
+    pub(crate) row: &'a Row,
+    pub(crate) duration: Duration,
+    /// The exact body of every answer.
+    pub(crate) body: &'a [u8],
+}
+
+/// The result of one measurement.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Sample {
+    pub(crate) contender: Contender,
+    pub(crate) round: u32,
+    pub(crate) figures: BTreeMap<Figure, f64>,
+    /// Processors that others kept busy meanwhile, and that the host gave to others: the noise in this sample.
+    pub(crate) foreign_processors: f64,
+    pub(crate) stolen_processors: f64,
+}
+
+impl Bench<'_> {
+    /// Measures `contender` once. Any failed request is an error.
+    pub(crate) fn measure(&self, contender: Contender, round: u32) -> io::Result<Sample> {
+        let workers = match self.row.workload {
+            Workload::Idle { workers } => workers,
+            Workload::Saturated { .. }
+            | Workload::Paced { .. }
+            | Workload::NewConnections { .. }
+            | Workload::Start => 1,
+        };
+        let before = Account::open()?;
+        let (server, address) = self.start(contender, workers)?;
+        let exchange = Exchange {
+            address,
+            request: self.row.request(address.port()),
+            expected_body: self.body.to_vec(),
+            patience: PATIENCE,
+        };
+        let (figures, account) = match self.row.workload {
+            Workload::Saturated { connections } => {
+                self.keep_alive(&server, exchange, connections, Pace::Closed)?
+            }
+            Workload::Paced { rate, connections } => {
+                self.keep_alive(&server, exchange, connections, Pace::Open { rate })?
+            }
+            Workload::NewConnections { at_a_time } => self.new_connections(&server, &exchange, at_a_time)?,
+            Workload::Start => {
+                let milliseconds = server.start_time.as_secs_f64() * 1000.0;
+                (BTreeMap::from([(Figure::StartMilliseconds, milliseconds)]), before.close(Duration::ZERO)?)
+            }
+            Workload::Idle { workers } => self.idle(&server, workers)?,
+        };
+        server.stop()?;
+        Ok(Sample {
+            contender,
+            round,
+            figures,
+            foreign_processors: account.foreign,
+            stolen_processors: account.stolen,
+        })
+    }
+
+    /// The body that `contender` answers, whatever it is.
+    pub(crate) fn first_body(&self, contender: Contender) -> io::Result<Vec<u8>> {
+        let (mut server, _) = self.start(contender, 1)?;
+        let body = std::mem::take(&mut server.first_body);
+        server.stop()?;
+        Ok(body)
+    }
+
+    fn start(&self, contender: Contender, workers: u32) -> io::Result<(Server, SocketAddr)> {
+        let port = server::free_port()?;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let status_server = match self.row.workload {
+            Workload::Idle { .. } => StatusServer::On,
+            Workload::Saturated { .. }
+            | Workload::Paced { .. }
+            | Workload::NewConnections { .. }
+            | Workload::Start => StatusServer::Off,
+        };
+        let served =
+            Served { application: self.row.application, port, workers, status_server, fixed_body: self.body };
+        let mut command = contender.command(self.places, &served)?;
+        let request = self.row.request(port);
+        let log = self.places.scratch.join(format!("{}-{}.log", self.row.name, contender.name()));
+        let start = || Server::start(&mut command, address, &request, &log);
+        // A start is measured as a user would see it, with every processor; load always on one.
+        let server = match self.row.workload {
+            Workload::Start => self.processors.anywhere(start)?,
+            Workload::Saturated { .. }
+            | Workload::Paced { .. }
+            | Workload::NewConnections { .. }
+            | Workload::Idle { .. } => self.processors.on_server(start)?,
+        }?;
+        Ok((server, address))
+    }
+
+    fn keep_alive(
+        &self,
+        server: &Server,
+        exchange: Exchange,
+        connections: usize,
+        pace: Pace,
+    ) -> io::Result<(BTreeMap<Figure, f64>, Noise)> {
+        let mut client = Client::connect(exchange, connections)?;
+        sound(&client.run(pace, WARM_UP.min(self.duration))?, server)?;
+        let account = Account::open()?;
+        let cpu_before = process_tree::cpu_time(server.pid())?;
+        let mut outcome = client.run(pace, self.duration)?;
+        let cpu = process_tree::cpu_time(server.pid())?.saturating_sub(cpu_before);
+        let noise = account.close(cpu)?;
+        sound(&outcome, server)?;
+        Ok((load_figures(&mut outcome, cpu), noise))
+    }
+
+    fn new_connections(
+        &self,
+        server: &Server,
+        exchange: &Exchange,
+        at_a_time: usize,
+    ) -> io::Result<(BTreeMap<Figure, f64>, Noise)> {
+        sound(&run_new_connections(exchange, at_a_time, WARM_UP.min(self.duration))?, server)?;
+        let account = Account::open()?;
+        let cpu_before = process_tree::cpu_time(server.pid())?;
+        let mut outcome = run_new_connections(exchange, at_a_time, self.duration)?;
+        let cpu = process_tree::cpu_time(server.pid())?.saturating_sub(cpu_before);
+        let noise = account.close(cpu)?;
+        sound(&outcome, server)?;
+        Ok((load_figures(&mut outcome, cpu), noise))
+    }
+
+    fn idle(&self, server: &Server, workers: u32) -> io::Result<(BTreeMap<Figure, f64>, Noise)> {
+        settle(server, workers)?;
+        let account = Account::open()?;
+        let cpu_before = process_tree::cpu_time(server.pid())?;
+        let wake_ups_before = process_tree::wake_ups(server.pid())?;
+        let began = Instant::now();
+        server::pause(self.duration * IDLE_FACTOR);
+        let wake_ups = process_tree::wake_ups(server.pid())? - wake_ups_before;
+        let seconds = began.elapsed().as_secs_f64();
+        let noise = account.close(process_tree::cpu_time(server.pid())?.saturating_sub(cpu_before))?;
+        let mut tree_bytes = 0;
+        for pid in process_tree::pids(server.pid())? {
+            tree_bytes += process_tree::proportional_set_bytes(pid)?;
+        }
+        let supervisor_bytes = process_tree::proportional_set_bytes(server.pid())?;
+        let figures = BTreeMap::from([
+            (Figure::SupervisorPssMebibytes, mebibytes(supervisor_bytes)),
+            (Figure::TreePssMebibytes, mebibytes(tree_bytes)),
+            (Figure::SupervisorWakeUpsPerSecond, as_f64(wake_ups) / seconds),
+        ]);
+        Ok((figures, noise))
+    }
+}
+
+/// Waits until all workers are there and nothing goes on any more.
+fn settle(server: &Server, workers: u32) -> io::Result<()> {
+    let deadline = Instant::now() + SETTLE_PATIENCE;
+    loop {
+        let members = process_tree::pids(server.pid())?.len();
+        let cpu_before = process_tree::cpu_time(server.pid())?;
+        server::pause(SETTLE_WINDOW);
+        let cpu = process_tree::cpu_time(server.pid())?.saturating_sub(cpu_before);
+        if members > workers as usize && cpu < SETTLED_CPU {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            return Err(io::Error::other(format!(
+                "{members} processes with {workers} workers wanted, busy for {cpu:?} of {SETTLE_WINDOW:?}; output:\n{}",
+                server.output()
+            )));
+        }
+    }
+}
+
+/// An error for a run in which anything failed or nothing was answered.
+fn sound(outcome: &Outcome, server: &Server) -> io::Result<()> {
+    if outcome.failures.total() == 0 && outcome.completed > 0 && outcome.announced_closes == 0 {
+        return Ok(());
+    }
+    Err(io::Error::other(format!(
+        "{} answered, {} closes announced, failures: {}; output of the server:\n{}",
+        outcome.completed,
+        outcome.announced_closes,
+        outcome.failures,
+        server.output()
+    )))
+}
+
+fn load_figures(outcome: &mut Outcome, cpu: Duration) -> BTreeMap<Figure, f64> {
+    let completed = as_f64(outcome.completed);
+    let mut latency_ms = |share| as_f64(percentile(&mut outcome.latencies_ns, share)) / 1e6;
+    BTreeMap::from([
+        (Figure::CpuMicrosecondsPerRequest, cpu.as_secs_f64() * 1e6 / completed),
+        (Figure::LatencyP50Milliseconds, latency_ms(0.50)),
+        (Figure::LatencyP99Milliseconds, latency_ms(0.99)),
+        (Figure::RequestsPerSecond, completed / outcome.elapsed.as_secs_f64()),
+    ])
+}
+
+fn mebibytes(bytes: u64) -> f64 {
+    as_f64(bytes) / (1024.0 * 1024.0)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts and bytes stay far below 2^52")]
+fn as_f64(number: u64) -> f64 {
+    number as f64
+}
+
+/// What the machine did before a measurement.
+struct Account {
+    began: Instant,
+    machine: MachineTime,
+    own: Duration,
+}
+
+/// Other work during a measurement, in processors.
+struct Noise {
+    foreign: f64,
+    stolen: f64,
+}
+
+impl Account {
+    fn open() -> io::Result<Self> {
+        Ok(Account { began: Instant::now(), machine: MachineTime::now()?, own: own_cpu()? })
+    }
+
+    /// `server` is what the server used meanwhile.
+    fn close(self, server: Duration) -> io::Result<Noise> {
+        let seconds = self.began.elapsed().as_secs_f64();
+        let now = MachineTime::now()?;
+        let busy = now.busy.saturating_sub(self.machine.busy);
+        let ours = server + own_cpu()?.saturating_sub(self.own);
+        Ok(Noise {
+            foreign: busy.saturating_sub(ours).as_secs_f64() / seconds,
+            stolen: now.stolen.saturating_sub(self.machine.stolen).as_secs_f64() / seconds,
+        })
+    }
+}
+
+fn own_cpu() -> io::Result<Duration> {
+    process_tree::own_cpu_time(std::process::id().cast_signed())
+}

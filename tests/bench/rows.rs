@@ -1,0 +1,306 @@
+//! The rows of the table: what is measured, against whom, and how good it must be. A new promise of speed is a new row here.
+
+use clap::builder::PossibleValuesParser;
+use serde::Serialize;
+
+use crate::contenders::{Application, Contender, GRANIAN};
+
+/// One promise of speed or size.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Row {
+    pub(crate) name: &'static str,
+    /// For people.
+    pub(crate) title: &'static str,
+    pub(crate) application: Application,
+    pub(crate) path: &'static str,
+    pub(crate) fields: Fields,
+    pub(crate) answer: Answer,
+    pub(crate) workload: Workload,
+    pub(crate) bounds: &'static [Bound],
+    /// Measured on demand, for orientation.
+    pub(crate) others: &'static [Contender],
+}
+
+/// The header fields of the request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Fields {
+    /// `Host` alone.
+    HostOnly,
+    /// The 14 that a browser sends.
+    Browser,
+}
+
+/// What must come back.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Answer {
+    Exactly(&'static str),
+    /// Whatever supervise answers first; the others are made to answer the same.
+    AsSupervise,
+}
+
+/// How the server is used.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Workload {
+    /// As many requests as it can serve, over so many keep-alive connections.
+    Saturated { connections: usize },
+    /// So many requests a second, over so many keep-alive connections.
+    Paced { rate: u32, connections: usize },
+    /// As many requests as it can serve, each on a connection of its own, so many at a time.
+    NewConnections { at_a_time: usize },
+    /// Started, until the first 200.
+    Start,
+    /// Left alone.
+    Idle { workers: u32 },
+}
+
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Figure {
+    CpuMicrosecondsPerRequest,
+    RequestsPerSecond,
+    LatencyP50Milliseconds,
+    LatencyP99Milliseconds,
+    StartMilliseconds,
+    SupervisorPssMebibytes,
+    TreePssMebibytes,
+    SupervisorWakeUpsPerSecond,
+}
+
+/// How good a figure of supervise must be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bound {
+    pub(crate) figure: Figure,
+    pub(crate) against: Against,
+    pub(crate) at_most: f64,
+}
+
+/// What a bound compares with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Against {
+    /// A number.
+    Absolute,
+    /// The best of these: the one whose own median over the rounds is lowest. Of its per-round ratios the median counts.
+    Best(&'static [Contender]),
+}
+
+use Contender::{
+    BareHyper, GranianMt, GranianSt, GranianStRust, GunicornAsgi, GunicornUvicorn, Hypercorn, Nginx, Uvicorn,
+};
+
+const UVICORN: &[Contender] = &[Uvicorn];
+const GUNICORN: &[Contender] = &[GunicornAsgi];
+const ANY_PEER: &[Contender] = &[Uvicorn, GranianSt, GranianMt, GranianStRust, GunicornAsgi];
+const KEEP_ALIVE: Workload = Workload::Saturated { connections: 64 };
+
+/// Every row, in the order of the table.
+pub(crate) const ROWS: &[Row] = &[
+    Row {
+        name: "plaintext",
+        title: "plaintext ASGI, 64 keep-alive connections, one worker",
+        application: Application::Python("plain:app"),
+        path: "/",
+        fields: Fields::HostOnly,
+        answer: Answer::Exactly("Hello, World!"),
+        workload: KEEP_ALIVE,
+        bounds: &[cpu(GRANIAN, 0.65), cpu(UVICORN, 0.35), cpu(GUNICORN, 0.20)],
+        others: &[GunicornUvicorn, Hypercorn, Nginx, BareHyper],
+    },
+    Row {
+        name: "browser",
+        title: "plaintext ASGI with 14 browser headers",
+        application: Application::Python("plain:app"),
+        path: "/",
+        fields: Fields::Browser,
+        answer: Answer::Exactly("Hello, World!"),
+        workload: KEEP_ALIVE,
+        bounds: &[cpu(GRANIAN, 0.75), cpu(UVICORN, 0.30)],
+        others: &[GunicornAsgi, GunicornUvicorn, Hypercorn, Nginx, BareHyper],
+    },
+    Row {
+        name: "fastapi",
+        title: "FastAPI JSON route",
+        application: Application::Python("fastapi_json:app"),
+        path: "/items/42?q=hello",
+        fields: Fields::HostOnly,
+        answer: Answer::Exactly(r#"{"item_id":42,"q":"hello"}"#),
+        workload: KEEP_ALIVE,
+        bounds: &[cpu(UVICORN, 0.90), cpu(GRANIAN, 0.95)],
+        others: &[GunicornAsgi, GunicornUvicorn, Hypercorn],
+    },
+    Row {
+        name: "starlette",
+        title: "Starlette JSON route",
+        application: Application::Python("starlette_json:app"),
+        path: "/",
+        fields: Fields::HostOnly,
+        answer: Answer::Exactly(r#"{"message":"Hello, World!"}"#),
+        workload: KEEP_ALIVE,
+        bounds: &[cpu(UVICORN, 0.67)],
+        others: &[GranianSt, GranianMt, GranianStRust, GunicornAsgi, GunicornUvicorn, Hypercorn],
+    },
+    Row {
+        name: "unsaturated",
+        title: "plaintext ASGI, 2,000 requests/s over 64 connections",
+        application: Application::Python("plain:app"),
+        path: "/",
+        fields: Fields::HostOnly,
+        answer: Answer::Exactly("Hello, World!"),
+        workload: Workload::Paced { rate: 2000, connections: 64 },
+        bounds: &[
+            cpu(ANY_PEER, 0.80),
+            Bound { figure: Figure::LatencyP99Milliseconds, against: Against::Best(ANY_PEER), at_most: 1.25 },
+        ],
+        others: &[GunicornUvicorn, Hypercorn, Nginx, BareHyper],
+    },
+    Row {
+        name: "new-connections",
+        title: "plaintext ASGI, a new connection for each request",
+        application: Application::Python("plain:app"),
+        path: "/",
+        fields: Fields::HostOnly,
+        answer: Answer::Exactly("Hello, World!"),
+        workload: Workload::NewConnections { at_a_time: 64 },
+        bounds: &[],
+        others: &[GranianSt, Uvicorn, GunicornAsgi, GunicornUvicorn, Hypercorn, Nginx, BareHyper],
+    },
+    Row {
+        name: "start",
+        title: "start of a trivial ASGI app: exec to the first 200",
+        application: Application::Python("plain:app"),
+        path: "/",
+        fields: Fields::HostOnly,
+        answer: Answer::Exactly("Hello, World!"),
+        workload: Workload::Start,
+        bounds: &[Bound {
+            figure: Figure::StartMilliseconds,
+            against: Against::Best(GRANIAN),
+            at_most: 0.60,
+        }],
+        others: &[Uvicorn, GunicornAsgi, GunicornUvicorn, Hypercorn],
+    },
+    Row {
+        name: "welcome-start",
+        title: "start of the welcome app: exec to the first 200",
+        application: Application::BuiltIn,
+        path: "/healthz",
+        fields: Fields::HostOnly,
+        answer: Answer::AsSupervise,
+        workload: Workload::Start,
+        bounds: &[Bound { figure: Figure::StartMilliseconds, against: Against::Absolute, at_most: 30.0 }],
+        others: &[BareHyper, Nginx],
+    },
+    Row {
+        name: "native",
+        title: "native plaintext (the welcome app's /healthz), 64 keep-alive connections, one worker",
+        application: Application::BuiltIn,
+        path: "/healthz",
+        fields: Fields::HostOnly,
+        answer: Answer::AsSupervise,
+        workload: KEEP_ALIVE,
+        bounds: &[cpu(&[BareHyper], 1.15)],
+        others: &[Nginx],
+    },
+    Row {
+        name: "idle",
+        title: "idle supervisor with four ASGI workers, metrics on",
+        application: Application::Python("plain:app"),
+        path: "/",
+        fields: Fields::HostOnly,
+        answer: Answer::Exactly("Hello, World!"),
+        workload: Workload::Idle { workers: 4 },
+        bounds: &[
+            Bound { figure: Figure::SupervisorPssMebibytes, against: Against::Absolute, at_most: 6.0 },
+            Bound { figure: Figure::SupervisorWakeUpsPerSecond, against: Against::Absolute, at_most: 10.0 },
+        ],
+        others: &[GranianSt, GunicornAsgi, GunicornUvicorn, Uvicorn, Hypercorn],
+    },
+];
+
+const fn cpu(peers: &'static [Contender], at_most: f64) -> Bound {
+    Bound { figure: Figure::CpuMicrosecondsPerRequest, against: Against::Best(peers), at_most }
+}
+
+/// For the command line.
+pub(crate) fn names() -> PossibleValuesParser {
+    PossibleValuesParser::new(ROWS.iter().map(|row| row.name))
+}
+
+impl Row {
+    /// supervise and whom its bounds name.
+    pub(crate) fn contenders(&self) -> Vec<Contender> {
+        let mut contenders = vec![Contender::Supervise];
+        for bound in self.bounds {
+            if let Against::Best(peers) = bound.against {
+                contenders.extend(
+                    peers.iter().filter(|peer| !contenders.contains(peer)).copied().collect::<Vec<_>>(),
+                );
+            }
+        }
+        contenders
+    }
+
+    /// Six; twenty where a bound is so tight that noise could decide it, and for starts, which are short.
+    pub(crate) fn rounds(&self) -> u32 {
+        let tight = self.bounds.iter().any(|bound| match bound.against {
+            Against::Absolute => false,
+            Against::Best(_) => bound.at_most >= 0.80,
+        });
+        match self.workload {
+            Workload::Start => 20,
+            Workload::Idle { .. } => 3,
+            Workload::Saturated { .. } | Workload::Paced { .. } | Workload::NewConnections { .. }
+                if tight =>
+            {
+                20
+            }
+            Workload::Saturated { .. } | Workload::Paced { .. } | Workload::NewConnections { .. } => 6,
+        }
+    }
+
+    /// The whole request.
+    pub(crate) fn request(&self, port: u16) -> Vec<u8> {
+        let mut request = format!("GET {} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n", self.path);
+        match (self.fields, self.workload) {
+            (Fields::Browser, _) => request.push_str(BROWSER_FIELDS),
+            (Fields::HostOnly, Workload::NewConnections { .. }) => request.push_str("Connection: close\r\n"),
+            (
+                Fields::HostOnly,
+                Workload::Saturated { .. } | Workload::Paced { .. } | Workload::Start | Workload::Idle { .. },
+            ) => {}
+        }
+        request.push_str("\r\n");
+        request.into_bytes()
+    }
+}
+
+/// With `Host` the 14 fields of a navigation in a current browser.
+const BROWSER_FIELDS: &str = "Connection: keep-alive\r\n\
+    sec-ch-ua: \"Chromium\";v=\"142\", \"Google Chrome\";v=\"142\", \"Not_A Brand\";v=\"99\"\r\n\
+    sec-ch-ua-mobile: ?0\r\n\
+    sec-ch-ua-platform: \"Linux\"\r\n\
+    Upgrade-Insecure-Requests: 1\r\n\
+    User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36\r\n\
+    Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8\r\n\
+    Sec-Fetch-Site: none\r\n\
+    Sec-Fetch-Mode: navigate\r\n\
+    Sec-Fetch-User: ?1\r\n\
+    Sec-Fetch-Dest: document\r\n\
+    Accept-Encoding: gzip, deflate, br, zstd\r\n\
+    Accept-Language: en-GB,en;q=0.9,ko;q=0.8\r\n";
+
+impl Figure {
+    /// With its unit.
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Figure::CpuMicrosecondsPerRequest => "CPU µs/request",
+            Figure::RequestsPerSecond => "requests/s",
+            Figure::LatencyP50Milliseconds => "p50 ms",
+            Figure::LatencyP99Milliseconds => "p99 ms",
+            Figure::StartMilliseconds => "start ms",
+            Figure::SupervisorPssMebibytes => "supervisor PSS MiB",
+            Figure::TreePssMebibytes => "tree PSS MiB",
+            Figure::SupervisorWakeUpsPerSecond => "supervisor wake-ups/s",
+        }
+    }
+}
