@@ -59,7 +59,7 @@ impl Fleet {
         if let Some(record) = self.slots.get_mut(&slot) {
             record.replaces = None;
         }
-        self.note_proof(generation);
+        self.begin_probation(generation);
         if self.milestone == Milestone::Unserved {
             self.milestone = Milestone::Partial;
         }

@@ -43,7 +43,12 @@ impl Fleet {
         if !matches!(self.course, Course::Running) {
             return;
         }
-        self.slot_lost_worker(worker.slot, reason);
+        let others = self.workers.iter().filter(|&(&other, _)| other != id);
+        let covered =
+            others.map(|(_, other)| other).any(|other| other.slot == worker.slot && other.is_serving());
+        if !covered {
+            self.slot_lost_worker(worker.slot, reason);
+        }
         let served_ms = self.served_ms(worker);
         if self.reloading() == Some(worker.generation) && served_ms < SOUND_MS {
             // It crashed on arrival: that is the new generation's fault, and the old one takes its place without a wait.

@@ -208,7 +208,7 @@ impl Fleet {
             Course::Idle | Course::Finished => None,
             Course::Running => {
                 let waits = self.slots.values().filter_map(|slot| slot.wait.map(|wait| wait.until));
-                let reload = self.reload.as_ref().and_then(|reload| reload.begins_later(self.now));
+                let reload = self.reload.as_ref().and_then(|reload| reload.deadline(self.now));
                 self.workers.values().map(Worker::deadline).chain(waits).chain(reload).min()
             }
             Course::Stopping { .. } => self.workers.values().map(Worker::deadline).min(),

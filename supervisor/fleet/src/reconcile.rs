@@ -10,8 +10,7 @@ use crate::{
     Course, ExitReason, Fleet, Generation, GenerationId, Slot, WorkerId,
     backoff::{Tally, Wait},
     count,
-    reload::Proof,
-    worker::Standing,
+    worker::{Standing, Worker},
 };
 
 /// Old workers that finish long replies do not hold up the next reload, until there are this many for each worker
@@ -55,6 +54,7 @@ impl Fleet {
 
     fn pursue(&mut self) {
         self.end_waits();
+        self.end_probation();
         self.settle_slots();
         if self.reload_is_complete() {
             self.complete_reload();
@@ -97,25 +97,33 @@ impl Fleet {
         crews
     }
 
-    /// Sends away who is not needed: all but the fitting one once that is ready; before that, all newcomers that do not
-    /// fit beside somebody who serves.
+    /// Sends away who is not needed beside the one that stays.
     fn release(&mut self, crew: &[WorkerId]) {
+        let Some(stays) = self.who_stays(crew) else { return };
         let target = self.target().id;
-        let serves = |id: &WorkerId| self.workers.get(id).is_some_and(|worker| worker.is_serving());
-        let fits = |id: &WorkerId| self.workers.get(id).is_some_and(|worker| worker.fits(target));
-        let successor = crew.iter().find(|id| fits(id) && serves(id)).copied();
-        let dismissed: Vec<_> = match successor {
-            Some(successor) => crew.iter().filter(|&&id| id != successor).copied().collect(),
-            None if crew.len() > 1 && !crew.iter().any(fits) => {
-                let kept = crew.iter().find(|id| serves(id)).or(crew.first()).copied();
-                crew.iter().filter(|&id| Some(*id) != kept && !serves(id)).copied().collect()
-            }
-            None => Vec::new(),
-        };
-        for id in dismissed {
+        for &id in crew.iter().filter(|&&id| id != stays) {
             let outdated = self.workers.get(&id).is_some_and(|worker| worker.generation != target);
             self.drain(id, if outdated { ExitReason::Reload } else { ExitReason::Requested });
         }
+    }
+
+    /// Who alone stays in a slot that two share: the fitting one once it serves, or, if nobody fits any more, one that
+    /// serves. Nobody alone stays while a fitting one is on its way or on probation.
+    fn who_stays(&self, crew: &[WorkerId]) -> Option<WorkerId> {
+        if crew.len() < 2 {
+            return None;
+        }
+        let target = self.target().id;
+        let proven = self.target_is_proven();
+        let find = |suits: &dyn Fn(&Worker) -> bool| {
+            crew.iter().find(|id| self.workers.get(id).is_some_and(suits)).copied()
+        };
+        if find(&|worker| worker.fits(target)).is_some() {
+            return find(&|worker| proven && worker.fits(target) && worker.is_serving());
+        }
+        find(&|worker| proven && worker.generation == target && worker.is_serving())
+            .or_else(|| find(&Worker::is_serving))
+            .or(crew.first().copied())
     }
 
     /// Orders the workers that a slot lacks.
@@ -130,11 +138,10 @@ impl Fleet {
             }
             return;
         };
-        let (generation, may_begin, proof) =
-            (reload.generation.clone(), reload.may_begin(self.now), reload.proof);
+        let (generation, may_begin) = (reload.generation.clone(), reload.may_begin(self.now));
         let has_base =
             crew.iter().any(|id| self.workers.get(id).is_some_and(|worker| worker.generation != target));
-        if proof == Proof::Awaited && !has_base {
+        if !self.target_is_proven() && !has_base {
             // Nobody knows yet whether the new generation can serve: the old one repairs its own losses.
             let serving = self.serving.clone();
             self.order(slot, &serving, &mut occupants, surge);

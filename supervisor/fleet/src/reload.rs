@@ -10,6 +10,10 @@ const SETTLE_MS: u64 = 100;
 /// A burst without end is not waited for longer than this.
 const SETTLE_AT_MOST_MS: u64 = 1_000;
 
+/// The first worker of a new generation serves this long beside the old ones before any of them is sent away: code
+/// that crashes on arrival, at its first request say, then harms nothing.
+const PROBATION_MS: u64 = 500;
+
 /// A reload that is under way.
 #[derive(Debug, Clone)]
 pub(crate) struct Reload {
@@ -22,12 +26,15 @@ pub(crate) struct Reload {
     pub(crate) proof: Proof,
 }
 
-/// Whether the new generation has shown that it can serve.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Whether the new generation has shown that it can serve. Until then nobody is sent away for it, and the old generation
+/// repairs its own losses; from then on they are repaired with the new one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Proof {
-    /// Not yet: the old generation still repairs its own losses.
+    /// No worker of it was ready yet.
     Awaited,
-    /// One worker of it became ready: losses are repaired with the new generation from now on.
+    /// The first one serves beside the old ones.
+    OnProbation { until: Moment },
+    /// It serves well.
     Shown,
 }
 
@@ -36,9 +43,13 @@ impl Reload {
         self.begin_at <= now
     }
 
-    /// The moment at which it begins, if that is yet to come.
-    pub(crate) fn begins_later(&self, now: Moment) -> Option<Moment> {
-        (!self.may_begin(now)).then_some(self.begin_at)
+    /// What it waits for, apart from its workers.
+    pub(crate) fn deadline(&self, now: Moment) -> Option<Moment> {
+        match self.proof {
+            Proof::Awaited => (!self.may_begin(now)).then_some(self.begin_at),
+            Proof::OnProbation { until } => Some(until),
+            Proof::Shown => None,
+        }
     }
 }
 
@@ -63,7 +74,7 @@ impl Fleet {
                 self.notice(Notice::ReloadSuperseded { generation: id });
                 self.remove_starting(id);
                 let by =
-                    given_up.begins_later(now).map_or(now.after(SETTLE_AT_MOST_MS), |_| given_up.begin_by);
+                    if given_up.may_begin(now) { now.after(SETTLE_AT_MOST_MS) } else { given_up.begin_by };
                 (now.after(SETTLE_MS).min(by), by)
             }
         };
@@ -74,13 +85,29 @@ impl Fleet {
         self.reload = Some(Reload { generation, asked_at: now, begin_at, begin_by, proof: Proof::Awaited });
     }
 
-    /// A worker became ready: if it is of the new generation, that can serve.
-    pub(crate) fn note_proof(&mut self, generation: GenerationId) {
+    /// A worker became ready: if it is the first of the new generation, that is on probation now.
+    pub(crate) fn begin_probation(&mut self, generation: GenerationId) {
+        let until = self.now.after(PROBATION_MS);
         if let Some(reload) = &mut self.reload
             && reload.generation.id == generation
+            && reload.proof == Proof::Awaited
         {
-            reload.proof = Proof::Shown;
+            reload.proof = Proof::OnProbation { until };
         }
+    }
+
+    pub(crate) fn end_probation(&mut self) {
+        if let Some(Reload { proof, .. }) = &mut self.reload
+            && let Proof::OnProbation { until } = *proof
+            && until <= self.now
+        {
+            *proof = Proof::Shown;
+        }
+    }
+
+    /// Whether the target generation may take the place of others.
+    pub(crate) fn target_is_proven(&self) -> bool {
+        self.reload.as_ref().is_none_or(|reload| reload.proof == Proof::Shown)
     }
 
     /// The new generation cannot serve: its workers are removed, the old ones stay. Slots that had been handed

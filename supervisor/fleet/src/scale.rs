@@ -24,7 +24,7 @@ impl Fleet {
         }
     }
 
-    /// Slots beyond the wanted number are given up, the highest first in people's eyes: slot numbers stay without gaps.
+    /// Slots beyond the wanted number are given up, so that slot numbers stay without gaps.
     pub(crate) fn drain_surplus_slots(&mut self) {
         let last = Slot(self.wanted);
         self.slots.retain(|&slot, _| slot <= last);
