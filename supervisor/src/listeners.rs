@@ -1,0 +1,274 @@
+//! Listening sockets: bound before anything is started, held by the supervisor for its whole life and inherited by every worker, so
+//! that a worker that dies or leaves never takes the queue of waiting connections with it. Accepts nothing itself.
+
+use std::{
+    fs, io,
+    net::{SocketAddr, ToSocketAddrs},
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::{
+            fs::{FileTypeExt, MetadataExt, PermissionsExt},
+            net::UnixStream,
+        },
+    },
+    path::{Path, PathBuf},
+};
+
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use crate::{
+    config::values::BindAddress,
+    error::{ExitStatus, Expected, ExpectedError},
+    port_holder,
+};
+
+/// Connections that wait to be accepted; the kernel cuts it to net.core.somaxconn. gunicorn's.
+const BACKLOG: i32 = 2048;
+/// The proxy in front runs as another user, and the directory decides who may come in. uvicorn's.
+const UNIX_SOCKET_MODE: u32 = 0o666;
+
+/// One bound socket.
+#[derive(Debug)]
+pub struct Listener {
+    socket: OwnedFd,
+    /// With the port that the system chose.
+    bound: Bound,
+}
+
+#[derive(Debug)]
+enum Bound {
+    Tcp(SocketAddr),
+    Unix { path: PathBuf, inode: u64 },
+}
+
+impl Listener {
+    /// Binds and listens.
+    ///
+    /// # Errors
+    /// Exit 69 for an address that is taken, with its holder; 77 for one that is not permitted; 2 for one that does not exist.
+    pub fn bind(address: &BindAddress, all: &[BindAddress]) -> Expected<Self> {
+        match address {
+            BindAddress::Tcp { host, port } => bind_tcp(host, *port, all),
+            BindAddress::Unix(path) => bind_unix(path),
+        }
+    }
+
+    /// As people and tests read it: `http://127.0.0.1:8000`, `unix:/run/app.sock`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        match &self.bound {
+            Bound::Tcp(address) => format!("http://{address}"),
+            Bound::Unix { path, .. } => format!("unix:{}", path.display()),
+        }
+    }
+
+    /// Its socket, for the runtime of the metrics server.
+    #[must_use]
+    pub fn into_socket(self) -> OwnedFd {
+        // Only unix sockets have something to leave behind, and those are never given away.
+        let Self { socket, bound: Bound::Tcp(_) | Bound::Unix { .. } } = self;
+        socket
+    }
+
+    /// Removes the path of a unix socket, unless somebody else has put his own there since.
+    pub fn remove_path(&self) {
+        match &self.bound {
+            Bound::Tcp(_) => {}
+            Bound::Unix { path, inode } => {
+                if fs::symlink_metadata(path).is_ok_and(|data| data.ino() == *inode) {
+                    let _left_behind = fs::remove_file(path);
+                }
+            }
+        }
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+fn bind_tcp(host: &str, port: u16, all: &[BindAddress]) -> Expected<Listener> {
+    let name = BindAddress::Tcp { host: host.to_owned(), port };
+    let address = match (host, port).to_socket_addrs().map(|mut found| found.next()) {
+        Ok(Some(address)) => address,
+        Ok(None) | Err(_) => {
+            let error = ExpectedError::new(
+                "bind/unknown-host",
+                ExitStatus::Usage,
+                format!("the host of {name} is not known"),
+            );
+            return Err(error.help("write an address of this machine, as 127.0.0.1 or 0.0.0.0"));
+        }
+    };
+    let listen = || -> io::Result<Listener> {
+        // CLOEXEC is set by socket2; workers share the description, so this one call makes it non-blocking for all.
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        socket.set_nonblocking(true)?;
+        socket.set_reuse_address(true)?;
+        if address.is_ipv6() && has_ipv4_twin(address, all) {
+            socket.set_only_v6(true)?;
+        }
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        let address = socket.local_addr()?.as_socket().unwrap_or(address);
+        Ok(Listener { socket: socket.into(), bound: Bound::Tcp(address) })
+    };
+    listen().map_err(|error| tcp_error(&name, address, &error))
+}
+
+/// `[::]` takes the IPv4 port too, unless that is asked for separately.
+fn has_ipv4_twin(address: SocketAddr, all: &[BindAddress]) -> bool {
+    all.iter().any(|other| match other {
+        BindAddress::Tcp { host, port } => {
+            *port == address.port() && host.parse::<std::net::Ipv4Addr>().is_ok()
+        }
+        BindAddress::Unix(_) => false,
+    })
+}
+
+fn tcp_error(name: &BindAddress, address: SocketAddr, error: &io::Error) -> ExpectedError {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            let holder = port_holder::find(address).map_or(String::new(), |holder| format!(" by {holder}"));
+            let mut free = address;
+            free.set_port(address.port().checked_add(1).unwrap_or(0));
+            ExpectedError::new("bind/in-use", ExitStatus::Unavailable, format!("{name} is in use{holder}"))
+                .help(format!("stop it, or listen elsewhere: --bind {free}"))
+        }
+        io::ErrorKind::PermissionDenied => ExpectedError::new(
+            "bind/not-permitted",
+            ExitStatus::Permission,
+            format!("{name} may not be bound by this user"),
+        )
+        .help(
+            "ports below 1024 need the capability CAP_NET_BIND_SERVICE: use --bind with a port from 1024 up",
+        )
+        .help("or let systemd grant it: AmbientCapabilities=CAP_NET_BIND_SERVICE"),
+        io::ErrorKind::AddrNotAvailable => ExpectedError::new(
+            "bind/not-here",
+            ExitStatus::Usage,
+            format!("{name} is no address of this machine"),
+        )
+        .help("`ip address` lists them; 0.0.0.0 is all of them"),
+        _ => {
+            ExpectedError::new("bind/failed", ExitStatus::OsError, format!("{name} cannot be bound: {error}"))
+        }
+    }
+}
+
+fn bind_unix(path: &Path) -> Expected<Listener> {
+    replace_stale_socket(path)?;
+    let listen = || -> io::Result<Listener> {
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&SockAddr::unix(path)?)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(UNIX_SOCKET_MODE))?;
+        socket.listen(BACKLOG)?;
+        let inode = fs::symlink_metadata(path)?.ino();
+        Ok(Listener { socket: socket.into(), bound: Bound::Unix { path: path.to_owned(), inode } })
+    };
+    listen().map_err(|error| unix_error(path, &error))
+}
+
+/// A socket file whose owner is gone is in the way of nobody; one that answers belongs to somebody.
+fn replace_stale_socket(path: &Path) -> Expected<()> {
+    let Ok(found) = fs::symlink_metadata(path) else { return Ok(()) };
+    let taken = |what: &str| {
+        ExpectedError::new("bind/in-use", ExitStatus::Unavailable, format!("unix:{} {what}", path.display()))
+    };
+    if !found.file_type().is_socket() {
+        return Err(taken("is there and is no socket").help("remove it, or choose another path"));
+    }
+    match UnixStream::connect(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            fs::remove_file(path).map_err(|error| unix_error(path, &error))
+        }
+        Ok(_) => Err(taken("is in use: somebody answers there").help("stop it, or choose another path")),
+        Err(error) => Err(unix_error(path, &error)),
+    }
+}
+
+fn unix_error(path: &Path, error: &io::Error) -> ExpectedError {
+    let name = format!("unix:{}", path.display());
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => ExpectedError::new(
+            "bind/not-permitted",
+            ExitStatus::Permission,
+            format!("{name} may not be made by this user"),
+        ),
+        io::ErrorKind::NotFound => ExpectedError::new(
+            "bind/no-directory",
+            ExitStatus::Usage,
+            format!("the directory of {name} is not there"),
+        ),
+        // Before the path could be too long, the kernel would say so with this error.
+        io::ErrorKind::InvalidInput => ExpectedError::new(
+            "bind/path",
+            ExitStatus::Usage,
+            format!("{name} is too long: 107 bytes are possible"),
+        ),
+        io::ErrorKind::AddrInUse => ExpectedError::new(
+            "bind/in-use",
+            ExitStatus::Unavailable,
+            format!("{name} was taken by another just now"),
+        ),
+        _ => {
+            ExpectedError::new("bind/failed", ExitStatus::OsError, format!("{name} cannot be bound: {error}"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{os::unix::net::UnixListener, path::PathBuf};
+
+    use super::Listener;
+    use crate::{config::values::BindAddress, error::ExitStatus};
+
+    fn tcp(port: u16) -> BindAddress {
+        BindAddress::Tcp { host: "127.0.0.1".into(), port }
+    }
+
+    fn scratch(name: &str) -> PathBuf {
+        std::env::temp_dir().join(format!("supervise-{}-{name}", std::process::id()))
+    }
+
+    #[test]
+    fn a_taken_port_names_its_holder() {
+        let first = Listener::bind(&tcp(0), &[]).expect("a free port");
+        let port: u16 = first.url().rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
+        let error = Listener::bind(&tcp(port), &[]).expect_err("taken");
+        assert_eq!(error.exit, ExitStatus::Unavailable);
+        assert!(error.message.contains(&format!("pid {}", std::process::id())), "{error}");
+    }
+
+    #[test]
+    fn a_stale_unix_socket_is_replaced_and_a_living_one_is_not() {
+        let path = scratch("socket");
+        drop(UnixListener::bind(&path).expect("bound"));
+        let address = BindAddress::Unix(path.clone());
+        let ours = Listener::bind(&address, &[]).expect("the stale one is replaced");
+        assert_eq!(Listener::bind(&address, &[]).expect_err("ours lives").exit, ExitStatus::Unavailable);
+        ours.remove_path();
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_path_that_another_took_is_left_alone() {
+        let path = scratch("taken");
+        let ours = Listener::bind(&BindAddress::Unix(path.clone()), &[]).expect("bound");
+        std::fs::remove_file(&path).expect("there");
+        std::fs::write(&path, "another's").expect("written");
+        ours.remove_path();
+        assert!(path.exists());
+        assert!(
+            Listener::bind(&BindAddress::Unix(path.clone()), &[])
+                .expect_err("no socket")
+                .message
+                .contains("no socket")
+        );
+        std::fs::remove_file(&path).expect("there");
+    }
+}
