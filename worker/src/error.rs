@@ -19,8 +19,10 @@ pub struct StartError {
 pub enum StartErrorKind {
     /// The command line is wrong.
     Usage,
-    /// The worker failed to boot: what it inherited is wrong, no interpreter, no extension.
+    /// The worker failed to boot: what it inherited is wrong, or the application's start-up failed.
     Boot,
+    /// No interpreter or extension for the application.
+    Interpreter,
     /// The application could not be found or loaded.
     Load,
     /// The address is in use.
@@ -37,7 +39,7 @@ impl StartErrorKind {
     pub const fn exit_code(self) -> u8 {
         match self {
             Self::Usage => 2,
-            Self::Boot => 3,
+            Self::Boot | Self::Interpreter => 3,
             Self::Load => 4,
             Self::AddressInUse => 69,
             Self::Os => 71,
@@ -49,7 +51,7 @@ impl StartErrorKind {
     #[must_use]
     pub const fn phase(self) -> Phase {
         match self {
-            Self::Load => Phase::Load,
+            Self::Load | Self::Interpreter => Phase::Load,
             Self::Usage | Self::Boot | Self::AddressInUse | Self::Os | Self::Permission => Phase::Startup,
         }
     }

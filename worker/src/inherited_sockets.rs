@@ -1,12 +1,20 @@
 //! Adopts what a worker inherits from whoever started it: listening sockets, control pipes, shared memory and settings, named
 //! by the environment variables of [`protocol::inherited`]. Checks each before it is trusted, and says which one is wrong.
-//! Knows nothing of runtimes: the descriptors it gives back are non-blocking and close-on-exec.
+//! The descriptors it gives back are non-blocking and close-on-exec; what runs on them is no business of this file.
 
 #![expect(unsafe_code, reason = "a descriptor number from the environment becomes an owned descriptor")]
 
 use std::{
     env,
-    os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd},
+    io::{self, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd},
+        unix::{
+            self,
+            net::{UnixListener, UnixStream},
+        },
+    },
     sync::atomic::{AtomicBool, Ordering},
 };
 
@@ -20,6 +28,7 @@ use nix::{
     },
 };
 use protocol::{inherited as names, settings::WorkerSettings};
+use tokio::io::{Interest, unix::AsyncFd};
 
 use crate::{
     error::StartError,
@@ -60,9 +69,18 @@ pub struct ControlPipes {
 #[derive(Debug)]
 pub enum Listener {
     /// TCP, v4 or v6.
-    Tcp(std::net::TcpListener),
+    Tcp(TcpListener),
     /// A unix socket.
-    Unix(std::os::unix::net::UnixListener),
+    Unix(UnixListener),
+}
+
+/// A connection that was just accepted, non-blocking and close-on-exec, with the address of its other end.
+#[derive(Debug)]
+pub enum Accepted {
+    /// Over TCP.
+    Tcp(TcpStream, SocketAddr),
+    /// Over a unix socket.
+    Unix(UnixStream, unix::net::SocketAddr),
 }
 
 impl Listener {
@@ -70,11 +88,88 @@ impl Listener {
     ///
     /// # Errors
     /// When the process has no descriptor left.
-    pub fn try_clone(&self) -> std::io::Result<Self> {
+    pub fn try_clone(&self) -> io::Result<Self> {
         match self {
             Self::Tcp(listener) => listener.try_clone().map(Self::Tcp),
             Self::Unix(listener) => listener.try_clone().map(Self::Unix),
         }
+    }
+
+    /// A second handle whose readability tokio watches.
+    ///
+    /// # Errors
+    /// When the process has no descriptor left, or none can be watched.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime with I/O enabled.
+    pub(crate) fn watched(&self) -> io::Result<AsyncFd<Self>> {
+        let listener = self.try_clone()?;
+        // SAFETY: a listener owns its open descriptor until it is dropped, and gives the same one each time.
+        unsafe { AsyncFd::register_with_interest(listener, Interest::READABLE) }.map_err(io::Error::from)
+    }
+
+    /// Takes one connection from the queue.
+    ///
+    /// # Errors
+    /// `WouldBlock` when none waits; else as accept(2).
+    pub fn accept(&self) -> io::Result<Accepted> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, peer) = listener.accept()?;
+                stream.set_nonblocking(true)?;
+                Ok(Accepted::Tcp(stream, peer))
+            }
+            Self::Unix(listener) => {
+                let (stream, peer) = listener.accept()?;
+                stream.set_nonblocking(true)?;
+                Ok(Accepted::Unix(stream, peer))
+            }
+        }
+    }
+}
+
+/// Lets sockets survive an exec, and gives the value of [`names::LISTENERS`] that names them.
+///
+/// # Errors
+/// [`StartError`] when the system refuses.
+pub fn bequeath(listeners: &[Listener]) -> Result<String, StartError> {
+    let numbers = listeners.iter().map(|listener| {
+        fcntl(listener, FcntlArg::F_SETFD(FdFlag::empty()))
+            .map_err(|error| StartError::boot(format!("cannot pass on a listening socket: {error}")))?;
+        Ok(listener.as_raw_fd().to_string())
+    });
+    numbers.collect::<Result<Vec<_>, StartError>>().map(|numbers| numbers.join(","))
+}
+
+/// Says where a worker that runs alone listens, port 0 resolved.
+pub(crate) fn announce(listeners: &[Listener]) {
+    for listener in listeners {
+        let address = match listener {
+            Listener::Tcp(listener) => listener.local_addr().map(|address| format!("http://{address}")),
+            Listener::Unix(listener) => listener.local_addr().map(|address| {
+                address
+                    .as_pathname()
+                    .map_or_else(|| "unix socket".to_owned(), |path| format!("unix:{}", path.display()))
+            }),
+        };
+        if let Ok(address) = address {
+            let _unread = writeln!(io::stderr(), "listening on {address}");
+        }
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(listener) => listener.as_fd(),
+            Self::Unix(listener) => listener.as_fd(),
+        }
+    }
+}
+
+impl AsRawFd for Listener {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
     }
 }
 
@@ -103,7 +198,8 @@ pub fn settings() -> Result<WorkerSettings, StartError> {
 /// Takes over everything that the environment names. Works once a process: the descriptors have one owner.
 ///
 /// # Errors
-/// [`StartError`] that names the variable and what is wrong with it.
+/// [`StartError`] that names the variable and what is wrong with it. The control pipes then stay open, for
+/// [`crate::farewell::report_unadopted`].
 ///
 /// # Panics
 /// When called twice, which would give two owners to one descriptor: a bug of ours.
@@ -111,20 +207,49 @@ pub fn adopt() -> Result<Inherited, StartError> {
     static ADOPTED: AtomicBool = AtomicBool::new(false);
     assert!(!ADOPTED.swap(true, Ordering::Relaxed), "the inherited descriptors were adopted twice");
     let settings = settings()?;
-    let control = adopt_control()?;
-    let listeners = adopt_listeners()?;
+    let (control, evidence_text) = adopt_for_farewell()?;
+    match adopt_serving(evidence_text.as_ref()) {
+        Ok(Serving { listeners, scoreboard, evidence, slot, generation }) => Ok(Inherited {
+            settings,
+            control,
+            listeners,
+            scoreboard,
+            evidence,
+            evidence_text,
+            slot,
+            generation,
+        }),
+        Err(error) => {
+            let pipes = control.map(|pipes| [pipes.from_supervisor, pipes.to_supervisor]);
+            for descriptor in pipes.into_iter().flatten().chain(evidence_text) {
+                let _stays_open = descriptor.into_raw_fd();
+            }
+            Err(error)
+        }
+    }
+}
+
+/// What is needed to serve.
+struct Serving {
+    listeners: Vec<Listener>,
+    scoreboard: Scoreboard,
+    evidence: EvidenceTable,
+    slot: u32,
+    generation: u32,
+}
+
+fn adopt_serving(evidence_text: Option<&OwnedFd>) -> Result<Serving, StartError> {
     let scoreboard = match adopt_descriptor(names::SCOREBOARD)? {
         Some(memory) => Scoreboard::map(&memory, number(names::SCOREBOARD_RECORD)?.unwrap_or(0) as usize)?,
         None => Scoreboard::private()?,
     };
-    let evidence_text = adopt_descriptor(names::EVIDENCE)?;
-    let evidence = match &evidence_text {
-        Some(memory) => EvidenceTable::map(memory)?,
-        None => EvidenceTable::private()?,
-    };
-    let slot = number(names::SLOT)?.unwrap_or(1);
-    let generation = number(names::GENERATION)?.unwrap_or(1);
-    Ok(Inherited { settings, control, listeners, scoreboard, evidence, evidence_text, slot, generation })
+    Ok(Serving {
+        listeners: adopt_listeners()?,
+        scoreboard,
+        evidence: evidence_text.map_or_else(EvidenceTable::private, EvidenceTable::map)?,
+        slot: number(names::SLOT)?.unwrap_or(1),
+        generation: number(names::GENERATION)?.unwrap_or(1),
+    })
 }
 
 /// Takes over the control pipes and the evidence text alone: for a launcher that has to report why it cannot go on.

@@ -1,3 +1,7 @@
 //! The `worker` program: calls the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    worker::program::main()
+}

@@ -75,6 +75,12 @@ impl Scoreboard {
         self.own
     }
 
+    /// The same scoreboard as the worker with another record sees it.
+    #[cfg(test)]
+    pub(crate) fn with_own(self, own: usize) -> Self {
+        Self { own: &self.records[own], ..self }
+    }
+
     /// Every record, this worker's and those that nobody leases included.
     #[must_use]
     pub fn records(&self) -> &'static [Record] {

@@ -38,6 +38,12 @@ impl Reporter {
         Self { pipe: None }
     }
 
+    /// Whether nobody listens.
+    #[must_use]
+    pub fn is_alone(&self) -> bool {
+        self.pipe.is_none()
+    }
+
     /// The first report: who runs the application, and the signal that makes it append its stacks to the evidence memfd.
     pub fn hello(&self, runtime: &str, stack_signal: Option<i32>) {
         let runtime = frame::cut_to_fit(runtime).to_owned();

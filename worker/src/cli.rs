@@ -1,0 +1,130 @@
+//! The command line of the `worker` program as clap sees it: a worker that runs alone. Names are those of `supervise`. No logic.
+
+use std::{path::PathBuf, str::FromStr};
+
+use clap::{Parser, ValueEnum};
+
+/// Runs one worker without a supervisor: for pods that are supervised from outside.
+#[derive(Debug, Parser)]
+#[command(
+    name = "worker",
+    version,
+    about = "Runs one worker without a supervisor",
+    after_help = "TERM and INT stop gracefully (exit 0); a second one stops at once."
+)]
+pub struct Cli {
+    /// `module:attribute` (Python), a path to a program that links the worker library, or nothing: the welcome app
+    pub app: Option<String>,
+    /// Address to listen on: host:port, [v6]:port or unix:/path; repeatable [default: 127.0.0.1:8000, or HOST and PORT]
+    #[arg(short, long, value_name = "ADDR")]
+    pub bind: Vec<String>,
+    /// How the application is run; `async` is the only one
+    #[arg(short = 'k', long, value_name = "CLASS")]
+    pub worker_class: Option<WorkerClass>,
+    /// Time to finish what is in flight when told to stop, as `30` (seconds) or `500ms` [default: 30s]
+    #[arg(long, value_name = "TIME")]
+    pub graceful_timeout: Option<TimeSpan>,
+    /// Working directory
+    #[arg(long, value_name = "DIR")]
+    pub chdir: Option<PathBuf>,
+    /// Variable for the application's environment; repeatable
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
+    pub env: Vec<(String, String)>,
+    /// error, warn, info, debug or trace [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    pub log_level: Option<tracing::metadata::LevelFilter>,
+    /// How log lines look [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
+    /// Interpreter [default: $VIRTUAL_ENV, $CONDA_PREFIX, ./.venv, then python3 on PATH]
+    #[arg(long, value_name = "PATH", help_heading = "Python")]
+    pub python: Option<PathBuf>,
+    /// Put first on sys.path [default: the working directory]
+    #[arg(long, value_name = "DIR", help_heading = "Python")]
+    pub app_dir: Option<PathBuf>,
+    /// The attribute is a function that returns the application
+    #[arg(long, help_heading = "Python")]
+    pub factory: bool,
+    /// ASGI lifespan [default: auto]
+    #[arg(long, value_name = "CHOICE", help_heading = "Python")]
+    pub lifespan: Option<LifespanChoice>,
+    /// Event loop [default: auto]
+    #[arg(long = "loop", value_name = "CHOICE", help_heading = "Python")]
+    pub event_loop: Option<LoopChoice>,
+    /// KEY=VALUE lines put into the environment before the import
+    #[arg(long, value_name = "FILE", help_heading = "Python")]
+    pub env_file: Option<PathBuf>,
+    /// File for Python's logging.config
+    #[arg(long, value_name = "FILE", help_heading = "Python")]
+    pub log_config: Option<PathBuf>,
+}
+
+/// Worker classes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum WorkerClass {
+    /// One event-loop thread.
+    Async,
+}
+
+/// Formats of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// ASGI lifespan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LifespanChoice {
+    /// Asked; an application without it is served all the same.
+    Auto,
+    /// Asked; an application without it does not start.
+    On,
+    /// Not asked.
+    Off,
+}
+
+/// Event loops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LoopChoice {
+    /// uvloop where it is installed.
+    Auto,
+    /// asyncio's own.
+    Asyncio,
+    /// uvloop.
+    Uvloop,
+}
+
+/// A length of time: `30`, `30s`, `500ms`, `5m`. A bare number is seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimeSpan {
+    /// In milliseconds.
+    pub ms: u64,
+}
+
+impl FromStr for TimeSpan {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+        let factor_ms = match &text[digits.len()..] {
+            "ms" => Some(1),
+            "" | "s" => Some(1_000),
+            "m" => Some(60_000),
+            _ => None,
+        };
+        factor_ms
+            .and_then(|factor_ms| digits.parse::<u64>().ok()?.checked_mul(factor_ms))
+            .map(|ms| Self { ms })
+            .ok_or_else(|| "write `30`, `30s`, `500ms` or `5m`".to_owned())
+    }
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        Some(_) | None => Err("write KEY=VALUE".to_owned()),
+    }
+}

@@ -1,0 +1,83 @@
+//! The `worker` program: decides what runs in this process (the welcome app), or which program takes its place (an interpreter, a
+//! native application), and hands over everything it inherited.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use protocol::settings::{Application, WorkerSettings};
+
+use crate::{
+    apps,
+    cli::Cli,
+    error::{StartError, StartErrorKind},
+    farewell,
+    inherited_sockets::{self, Inherited},
+    listen, native_launch, python_launch, serve,
+    settings::{self, Alone},
+};
+
+/// Runs the program. Gives the exit code.
+#[must_use]
+pub fn main() -> ExitCode {
+    if inherited_sockets::is_inherited() { run_supervised() } else { run_alone() }
+}
+
+/// Everything is inherited; nothing is adopted before it is clear who serves.
+fn run_supervised() -> ExitCode {
+    let launched = inherited_sockets::settings().and_then(|settings| match settings.application {
+        Application::Welcome => Ok(()),
+        Application::Native { program } => Err(native_launch::exec(&program, &[])),
+        Application::Python(python) => Err(python_launch::exec(&python, &[])),
+    });
+    match launched {
+        Ok(()) => serve(apps::welcome()),
+        Err(error) => farewell::report_unadopted(&error),
+    }
+}
+
+fn run_alone() -> ExitCode {
+    match start_alone(Cli::parse()) {
+        Ok(exit_code) => exit_code,
+        Err(error) => {
+            farewell::complain(&error);
+            error.exit_code()
+        }
+    }
+}
+
+fn start_alone(mut cli: Cli) -> Result<ExitCode, StartError> {
+    if let Some(directory) = cli.chdir.take() {
+        std::env::set_current_dir(&directory).map_err(|error| {
+            StartError::new(StartErrorKind::Usage, format!("--chdir {}: {error}", directory.display()))
+        })?;
+    }
+    let Alone { worker, binds, mut environment } = settings::of_command_line(cli)?;
+    let inherited = listen::on(worker, &binds)?;
+    inherited_sockets::announce(&inherited.listeners);
+    match &inherited.settings.application {
+        Application::Welcome => {
+            Ok(serve::on(inherited, || std::future::ready(Ok::<_, StartError>(apps::welcome()))))
+        }
+        Application::Native { program } => {
+            environment.extend(bequeath(&inherited)?);
+            Err(native_launch::exec(program, &environment))
+        }
+        Application::Python(python) => {
+            environment.extend(bequeath(&inherited)?);
+            Err(python_launch::exec(python, &environment))
+        }
+    }
+}
+
+/// Lets the listening sockets survive an exec, and gives the variables that name them.
+fn bequeath(inherited: &Inherited) -> Result<Vec<(String, String)>, StartError> {
+    let listeners = inherited_sockets::bequeath(&inherited.listeners)?;
+    Ok(vec![
+        (protocol::inherited::LISTENERS.to_owned(), listeners),
+        (protocol::inherited::SETTINGS.to_owned(), settings_text(&inherited.settings)),
+    ])
+}
+
+fn settings_text(settings: &WorkerSettings) -> String {
+    serde_json::to_string(settings).expect("settings are plain data")
+}

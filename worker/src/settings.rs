@@ -1,0 +1,179 @@
+//! The settled settings of a worker that runs alone: from its command line, or from nothing but the environment. A supervised
+//! worker is told its settings instead. Defaults are those of [`protocol::defaults`].
+
+use std::{env, path::PathBuf};
+
+use protocol::{
+    defaults,
+    settings::{Application, EventLoop, Factory, Lifespan, PythonSettings, WorkerSettings},
+};
+
+use crate::{
+    cli::{Cli, LifespanChoice, LogFormat, LoopChoice},
+    error::{StartError, StartErrorKind},
+};
+
+/// What a worker that runs alone does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alone {
+    /// As a supervised worker would be told.
+    pub worker: WorkerSettings,
+    /// Addresses to listen on; never empty.
+    pub binds: Vec<String>,
+    /// Added to the environment of the application.
+    pub environment: Vec<(String, String)>,
+}
+
+/// Heartbeats of a worker alone go nowhere; the number only has to be there.
+const HEARTBEAT_INTERVAL_MS: u64 = 1_000;
+
+/// Settings for a native application that was started by hand: `--bind` in its command line, else `HOST` and `PORT`. Other
+/// arguments are its own.
+///
+/// # Errors
+/// [`StartError`] for a `--bind` without an address.
+pub fn of_native_application() -> Result<Alone, StartError> {
+    let mut binds = Vec::new();
+    let mut arguments = env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        if argument == "--bind" || argument == "-b" {
+            let address = arguments.next().ok_or_else(|| usage(format!("{argument} needs an address")))?;
+            binds.push(address);
+        } else if let Some(address) = argument.strip_prefix("--bind=") {
+            binds.push(address.to_owned());
+        }
+    }
+    if binds.is_empty() {
+        binds.push(default_bind(|name| env::var(name).ok().filter(|value| !value.is_empty())));
+    }
+    Ok(Alone { worker: unconfigured(Application::Welcome), binds, environment: Vec::new() })
+}
+
+/// Settings from the `worker` program's own command line.
+///
+/// # Errors
+/// [`StartError`] for a combination that makes no sense.
+pub fn of_command_line(cli: Cli) -> Result<Alone, StartError> {
+    let application = application(&cli)?;
+    refuse_idle_options(&cli, &application)?;
+    let mut worker = unconfigured(application);
+    if let Some(timeout) = cli.graceful_timeout {
+        worker.graceful_timeout_ms = timeout.ms;
+    }
+    if let Some(level) = cli.log_level {
+        worker.log_level = level.to_string();
+    }
+    if cli.log_format == Some(LogFormat::Json) {
+        worker.log_format = "json".to_owned();
+    }
+    let mut binds = cli.bind;
+    if binds.is_empty() {
+        binds.push(default_bind(|name| env::var(name).ok().filter(|value| !value.is_empty())));
+    }
+    Ok(Alone { worker, binds, environment: cli.env })
+}
+
+fn unconfigured(application: Application) -> WorkerSettings {
+    WorkerSettings {
+        application,
+        heartbeat_interval_ms: HEARTBEAT_INTERVAL_MS,
+        graceful_timeout_ms: defaults::GRACEFUL_TIMEOUT_MS,
+        http: defaults::HTTP,
+        log_level: defaults::LOG_LEVEL.to_owned(),
+        log_format: defaults::LOG_FORMAT.to_owned(),
+    }
+}
+
+/// PORT means that a platform routes to us from outside; HOST alone only changes the interface.
+fn default_bind(variable: impl Fn(&str) -> Option<String>) -> String {
+    let (loopback, default_port) = defaults::BIND.rsplit_once(':').expect("the default has a port");
+    let (host, port) = match (variable("HOST"), variable("PORT")) {
+        (None, None) => (loopback.to_owned(), default_port.to_owned()),
+        (None, Some(port)) => (defaults::BIND_HOST_WITH_PORT.to_owned(), port),
+        (Some(host), port) => (host, port.unwrap_or_else(|| default_port.to_owned())),
+    };
+    if host.contains(':') && !host.starts_with('[') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    }
+}
+
+fn application(cli: &Cli) -> Result<Application, StartError> {
+    let Some(app) = cli.app.as_deref() else { return Ok(Application::Welcome) };
+    let directory = env::current_dir().map_err(|error| {
+        StartError::new(StartErrorKind::Os, format!("the working directory is gone: {error}"))
+    })?;
+    if app.contains('/') {
+        return Ok(Application::Native { program: directory.join(app) });
+    }
+    if !app.contains(':') {
+        return Err(usage(format!(
+            "`{app}` names no application: write `worker {app}:app` for Python, `worker ./{app}` for a program"
+        )));
+    }
+    Ok(Application::Python(PythonSettings {
+        target: app.to_owned(),
+        python: cli.python.clone(),
+        app_dir: cli.app_dir.as_ref().map_or_else(|| directory.clone(), |path| directory.join(path)),
+        factory: if cli.factory { Factory::Call } else { Factory::Auto },
+        lifespan: match cli.lifespan.unwrap_or(LifespanChoice::Auto) {
+            LifespanChoice::Auto => Lifespan::Auto,
+            LifespanChoice::On => Lifespan::On,
+            LifespanChoice::Off => Lifespan::Off,
+        },
+        event_loop: match cli.event_loop.unwrap_or(LoopChoice::Auto) {
+            LoopChoice::Auto => EventLoop::Auto,
+            LoopChoice::Asyncio => EventLoop::Asyncio,
+            LoopChoice::Uvloop => EventLoop::Uvloop,
+        },
+        env_file: cli.env_file.as_ref().map(|path| directory.join(path)),
+        log_config: cli.log_config.as_ref().map(|path| directory.join(path)),
+    }))
+}
+
+/// No option is accepted and then ignored.
+fn refuse_idle_options(cli: &Cli, application: &Application) -> Result<(), StartError> {
+    let given: [(&str, Option<&PathBuf>); 4] = [
+        ("--python", cli.python.as_ref()),
+        ("--app-dir", cli.app_dir.as_ref()),
+        ("--env-file", cli.env_file.as_ref()),
+        ("--log-config", cli.log_config.as_ref()),
+    ];
+    let paths = given.into_iter().filter_map(|(name, path)| path.map(|_path| name));
+    let choices = [
+        ("--factory", cli.factory),
+        ("--lifespan", cli.lifespan.is_some()),
+        ("--loop", cli.event_loop.is_some()),
+    ];
+    let of_python: Vec<_> =
+        paths.chain(choices.into_iter().filter(|(_, given)| *given).map(|(name, _)| name)).collect();
+    match (application, of_python.first()) {
+        (Application::Python(_), _) | (Application::Native { .. }, None) => Ok(()),
+        (Application::Welcome, None) if cli.env.is_empty() => Ok(()),
+        (Application::Welcome, None) => Err(usage("--env has no meaning for the welcome app")),
+        (Application::Welcome | Application::Native { .. }, Some(option)) => {
+            Err(usage(format!("{option} is for Python applications (`worker module:attribute`)")))
+        }
+    }
+}
+
+fn usage(message: impl Into<String>) -> StartError {
+    StartError::new(StartErrorKind::Usage, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::default_bind;
+
+    #[test]
+    fn host_and_port_of_the_environment_say_where_to_listen() {
+        let bind = |host: Option<&str>, port: Option<&str>| {
+            default_bind(|name| if name == "HOST" { host } else { port }.map(ToOwned::to_owned))
+        };
+        assert_eq!(bind(None, None), "127.0.0.1:8000");
+        assert_eq!(bind(None, Some("80")), "0.0.0.0:80");
+        assert_eq!(bind(Some("::1"), None), "[::1]:8000");
+        assert_eq!(bind(Some("localhost"), Some("9")), "localhost:9");
+    }
+}

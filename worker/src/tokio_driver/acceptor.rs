@@ -1,0 +1,257 @@
+//! Accepts connections and hands each to the engine: one task a listening socket, all obeying the same policy of fairness.
+
+use std::{io, net::SocketAddr, rc::Rc, time::Duration};
+
+use hyper_util::rt::TokioIo;
+use nix::sys::socket::{setsockopt, sockopt::TcpNoDelay};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, unix::AsyncFd},
+    net::{TcpStream, UnixStream},
+    sync::watch,
+    task::{JoinHandle, spawn_local},
+    time::{Instant, sleep, sleep_until},
+};
+use worker_server::{App, Connection, ConnectionInfo, Peer, Scheme, Service};
+
+use crate::{
+    error::{StartError, StartErrorKind},
+    fair_accept::{AcceptTurn, DEFERRAL, FairAccept},
+    inherited_sockets::{Accepted, Inherited, Listener},
+};
+
+/// Connections accepted in a row before the loop serves those that it has.
+const ACCEPTS_PER_TURN: usize = 32;
+/// Bounds the last pass over the accept queue: the longest queue that Linux keeps by default (net.core.somaxconn).
+const LAST_ACCEPTS: usize = 4096;
+/// Pause after the system refused a connection for want of descriptors or memory; doubled each time up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// The accepting tasks of a worker.
+#[derive(Debug)]
+pub(super) struct Acceptors {
+    stop: watch::Sender<()>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Acceptors {
+    /// Accepts on every inherited socket from now on.
+    pub(super) fn start<A: App>(
+        inherited: &Inherited,
+        app: &Rc<A>,
+        service: &Rc<Service>,
+    ) -> Result<Self, StartError> {
+        let (stop, stopped) = watch::channel(());
+        let mut tasks = Vec::new();
+        for listener in &inherited.listeners {
+            let acceptor = Acceptor::new(listener, FairAccept::new(inherited.scoreboard), app, service)
+                .map_err(|error| {
+                    StartError::new(StartErrorKind::Os, format!("cannot watch a listening socket: {error}"))
+                })?;
+            tasks.push(spawn_local(acceptor.run(stopped.clone())));
+        }
+        Ok(Self { stop, tasks })
+    }
+
+    /// Accepts what was already established, then no more: whoever got through to the queue is answered.
+    pub(super) async fn stop(self) {
+        drop(self.stop);
+        for task in self.tasks {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "an accepting task broke");
+            }
+        }
+    }
+}
+
+struct Acceptor<A: App> {
+    listener: AsyncFd<Listener>,
+    fairness: FairAccept,
+    app: Rc<A>,
+    service: Rc<Service>,
+    pause: Option<Duration>,
+}
+
+/// What one pass over the accept queue ended with.
+enum Pass {
+    /// The queue is empty.
+    Empty,
+    /// A sibling should take the next one.
+    LeftToSibling,
+    /// Enough for one turn.
+    Full,
+    /// The system is out of descriptors or memory.
+    Exhausted,
+}
+
+impl<A: App> Acceptor<A> {
+    fn new(
+        listener: &Listener,
+        fairness: FairAccept,
+        app: &Rc<A>,
+        service: &Rc<Service>,
+    ) -> io::Result<Self> {
+        if let Listener::Tcp(socket) = listener {
+            // Connections inherit it (tcp(7)), which saves a system call for each.
+            setsockopt(socket, TcpNoDelay, &true)?;
+        }
+        let listener = listener.watched()?;
+        Ok(Self { listener, fairness, app: Rc::clone(app), service: Rc::clone(service), pause: None })
+    }
+
+    async fn run(mut self, mut stopped: watch::Receiver<()>) {
+        self.fairness.start();
+        let mut retry_at = None;
+        loop {
+            tokio::select! {
+                biased;
+                _sender_is_gone = stopped.changed() => break,
+                () = readable(&self.listener) => {}
+                () = reached(retry_at) => self.fairness.deferral_over(),
+            }
+            retry_at = match self.accept_some() {
+                Pass::Empty => None,
+                Pass::LeftToSibling => Some(Instant::now() + DEFERRAL),
+                Pass::Full => Some(Instant::now()),
+                Pass::Exhausted => {
+                    tokio::select! {
+                        _sender_is_gone = stopped.changed() => break,
+                        () = self.rest() => Some(Instant::now()),
+                    }
+                }
+            };
+        }
+        self.fairness.stop();
+        self.accept_last();
+    }
+
+    fn accept_some(&mut self) -> Pass {
+        for _ in 0..ACCEPTS_PER_TURN {
+            if self.fairness.turn() == AcceptTurn::Theirs {
+                return Pass::LeftToSibling;
+            }
+            match self.listener.get_ref().accept() {
+                Ok(connection) => {
+                    self.pause = None;
+                    self.fairness.accepted();
+                    self.serve(connection);
+                }
+                Err(error) => match classify(&error) {
+                    AcceptFailure::QueueEmpty => {
+                        self.fairness.queue_is_empty();
+                        return Pass::Empty;
+                    }
+                    AcceptFailure::OneConnection => {}
+                    AcceptFailure::System => return self.exhausted(&error),
+                },
+            }
+        }
+        Pass::Full
+    }
+
+    /// Whoever is in the queue when the worker stops got through, and is answered.
+    fn accept_last(&self) {
+        for _ in 0..LAST_ACCEPTS {
+            match self.listener.get_ref().accept() {
+                Ok(connection) => self.serve(connection),
+                Err(error) => match classify(&error) {
+                    AcceptFailure::OneConnection => {}
+                    AcceptFailure::QueueEmpty | AcceptFailure::System => return,
+                },
+            }
+        }
+    }
+
+    fn exhausted(&self, error: &io::Error) -> Pass {
+        if self.pause.is_none() {
+            tracing::warn!(%error, "cannot accept connections; trying again until it works");
+        }
+        Pass::Exhausted
+    }
+
+    /// Waits for descriptors or memory to come free, while the siblings know that this worker accepts nothing.
+    async fn rest(&mut self) {
+        let pause = self.pause.map_or(FIRST_PAUSE, |pause| (pause * 2).min(LONGEST_PAUSE));
+        self.pause = Some(pause);
+        self.fairness.stop();
+        sleep(pause).await;
+        self.fairness.start();
+    }
+
+    fn serve(&self, connection: Accepted) {
+        match connection {
+            Accepted::Tcp(stream, peer) => {
+                let local = stream.local_addr().map_or_else(|_error| Peer::Unix(None), tcp_peer);
+                match TcpStream::from_std(stream) {
+                    Ok(stream) => self.spawn(stream, tcp_peer(peer), local),
+                    Err(error) => tracing::warn!(%error, "cannot watch a connection"),
+                }
+            }
+            Accepted::Unix(stream, peer) => {
+                let local = stream.local_addr().map_or(Peer::Unix(None), |address| unix_peer(&address));
+                match UnixStream::from_std(stream) {
+                    Ok(stream) => self.spawn(stream, unix_peer(&peer), local),
+                    Err(error) => tracing::warn!(%error, "cannot watch a connection"),
+                }
+            }
+        }
+    }
+
+    fn spawn(&self, stream: impl AsyncRead + AsyncWrite + Unpin + 'static, peer: Peer, local: Peer) {
+        let info = Rc::new(ConnectionInfo { peer, local, scheme: Scheme::Http });
+        let (app, service) = (Rc::clone(&self.app), Rc::clone(&self.service));
+        spawn_local(Connection::new(TokioIo::new(stream), info, app, service));
+    }
+}
+
+/// Returns when a connection arrived since the last time. The readiness is taken back at once: the accepts that follow
+/// either empty the queue or come back by themselves.
+async fn readable(listener: &AsyncFd<Listener>) {
+    match listener.readable().await {
+        Ok(mut readiness) => readiness.clear_ready(),
+        // The runtime is going down.
+        Err(_error) => std::future::pending().await,
+    }
+}
+
+async fn reached(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What kept a connection from being accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum AcceptFailure {
+    /// None waits.
+    QueueEmpty,
+    /// The connection broke before it was accepted; the next one is unharmed (accept(2), "Error handling").
+    OneConnection,
+    /// The system has no descriptors or no memory, or the socket is broken.
+    System,
+}
+
+fn classify(error: &io::Error) -> AcceptFailure {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => AcceptFailure::QueueEmpty,
+        io::ErrorKind::Interrupted
+        | io::ErrorKind::ConnectionAborted
+        | io::ErrorKind::ConnectionReset
+        | io::ErrorKind::HostUnreachable
+        | io::ErrorKind::NetworkUnreachable
+        | io::ErrorKind::NetworkDown
+        | io::ErrorKind::PermissionDenied
+        | io::ErrorKind::TimedOut => AcceptFailure::OneConnection,
+        _ => AcceptFailure::System,
+    }
+}
+
+fn tcp_peer(address: SocketAddr) -> Peer {
+    // A socket on [::] shows IPv4 clients as ::ffff:a.b.c.d; applications expect a.b.c.d.
+    Peer::Tcp(SocketAddr::new(address.ip().to_canonical(), address.port()))
+}
+
+fn unix_peer(address: &std::os::unix::net::SocketAddr) -> Peer {
+    Peer::Unix(address.as_pathname().map(ToOwned::to_owned))
+}
