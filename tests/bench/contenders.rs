@@ -142,6 +142,8 @@ impl Contender {
             }
         }
         command.current_dir(&places.apps).env_remove("WEB_CONCURRENCY").env_remove("PORT");
+        // Set by cargo for what it runs; no user's server has it.
+        command.env_remove("LD_LIBRARY_PATH");
         // Console scripts do not have the current directory on their path; supervise needs no such help.
         command.env("PYTHONPATH", &places.apps);
         Ok(command)

@@ -65,10 +65,7 @@ fn run(cli: &Cli) -> io::Result<ExitCode> {
     }
     if !cli.no_build {
         products.build_native()?;
-        let default_minor = pythons.first().map_or(0, |python| python.minor);
-        for python in &pythons {
-            products.build_extension(python, default_minor)?;
-        }
+        products.build_extensions(&pythons)?;
     }
     let processors = Processors::choose()?;
     processors.move_to_load()?;
@@ -179,7 +176,7 @@ fn samples(
     for round in first..=rounds {
         contenders.retain(|contender| match bench.measure(*contender, round) {
             Ok(sample) => {
-                eprintln!("bench: {} round {round} {}: {:?}", row.name, contender.name(), sample.figures);
+                eprintln!("bench: {} round {round} {}: {}", row.name, contender.name(), sample.summary());
                 samples.extend((round > 0).then_some(sample));
                 true
             }

@@ -54,6 +54,15 @@ pub(crate) struct Sample {
     pub(crate) stolen_processors: f64,
 }
 
+impl Sample {
+    /// One line for whoever watches.
+    pub(crate) fn summary(&self) -> String {
+        let figures: Vec<String> =
+            self.figures.iter().map(|(figure, value)| format!("{value:.2} {}", figure.title())).collect();
+        format!("{}, {:.2} processors of foreign work", figures.join(", "), self.foreign_processors)
+    }
+}
+
 impl Bench<'_> {
     /// Measures `contender` once. Any failed request is an error.
     pub(crate) fn measure(&self, contender: Contender, round: u32) -> io::Result<Sample> {
@@ -72,7 +81,7 @@ impl Bench<'_> {
             expected_body: self.body.to_vec(),
             patience: PATIENCE,
         };
-        let (figures, account) = match self.row.workload {
+        let (figures, noise) = match self.row.workload {
             Workload::Saturated { connections } => {
                 self.keep_alive(&server, exchange, connections, Pace::Closed)?
             }
@@ -82,7 +91,8 @@ impl Bench<'_> {
             Workload::NewConnections { at_a_time } => self.new_connections(&server, &exchange, at_a_time)?,
             Workload::Start => {
                 let milliseconds = server.start_time.as_secs_f64() * 1000.0;
-                (BTreeMap::from([(Figure::StartMilliseconds, milliseconds)]), before.close(Duration::ZERO)?)
+                let noise = before.close(process_tree::cpu_time(server.pid())?)?;
+                (BTreeMap::from([(Figure::StartMilliseconds, milliseconds)]), noise)
             }
             Workload::Idle { workers } => self.idle(&server, workers)?,
         };
@@ -91,8 +101,8 @@ impl Bench<'_> {
             contender,
             round,
             figures,
-            foreign_processors: account.foreign,
-            stolen_processors: account.stolen,
+            foreign_processors: noise.foreign,
+            stolen_processors: noise.stolen,
         })
     }
 

@@ -35,13 +35,33 @@ pub(crate) struct Python {
     pub(crate) peers: Vec<String>,
 }
 
+/// What an interpreter says about itself.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    version: String,
+    pub(crate) minor: u32,
+    prefix: String,
+    build: String,
+}
+
+/// Asks `program` who it is.
+pub(crate) fn facts(program: &Path) -> io::Result<Facts> {
+    let said = run(Command::new(program).args(["-c", WHO_ARE_YOU]))?;
+    let [version, minor, prefix, build] = *said.lines().collect::<Vec<_>>().as_slice() else {
+        return Err(io::Error::other(format!("{} does not say who it is: {said:?}", program.display())));
+    };
+    Ok(Facts {
+        version: version.to_owned(),
+        minor: minor.parse().map_err(io::Error::other)?,
+        prefix: prefix.to_owned(),
+        build: build.to_owned(),
+    })
+}
+
 /// Installs the peers for `program` below `target`, if they are not there yet.
 pub(crate) fn install(program: &Path, target: &Path) -> io::Result<Python> {
-    let facts = run(Command::new(program).args(["-c", WHO_ARE_YOU]))?;
-    let [version, minor, prefix, build] = *facts.lines().collect::<Vec<_>>().as_slice() else {
-        return Err(io::Error::other(format!("{} does not say who it is: {facts:?}", program.display())));
-    };
-    let venv = target.join("venv-bench").join(version);
+    let Facts { version, minor, prefix, build } = facts(program)?;
+    let venv = target.join("venv-bench").join(&version);
     let stamp = venv.join("installed.txt");
     let wanted = format!("# {prefix}\n{REQUIREMENTS}");
     if fs::read_to_string(&stamp).ok().as_deref() != Some(wanted.as_str()) {
@@ -55,15 +75,7 @@ pub(crate) fn install(program: &Path, target: &Path) -> io::Result<Python> {
         fs::write(&stamp, &wanted)?;
     }
     let peers = REQUIREMENTS.lines().filter(|line| line.contains("==")).map(str::to_owned).collect();
-    Ok(Python {
-        program: program.to_path_buf(),
-        version: version.to_owned(),
-        minor: minor.parse().map_err(io::Error::other)?,
-        prefix: prefix.to_owned(),
-        build: build.to_owned(),
-        venv,
-        peers,
-    })
+    Ok(Python { program: program.to_path_buf(), version, minor, prefix, build, venv, peers })
 }
 
 /// nginx's own words about its version.

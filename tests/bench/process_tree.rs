@@ -3,9 +3,9 @@
 //! The figure is each living process's own CPU clock (`clock_getcpuclockid`: nanoseconds, all its threads, ended ones
 //! included, no privilege needed) plus what it inherited from children that it reaped (`/proc/PID/stat`, in ticks of 10 ms,
 //! so that this part is exact to 10 ms per process that ended; servers under measurement end none). The kernel brings a
-//! running thread's clock up to date at its tick; the bench reads while the server is idle, where it is exact. Measured
-//! against cgroup `cpuacct` by the test below: within 1 %. Left out: work that the kernel does in threads of its own, and
-//! interrupts while another process runs.
+//! running thread's clock up to date at its tick; the bench reads while the server is idle, where it is exact. Compared
+//! with cgroup `cpuacct` over 2 s of load on bare hyper, uvicorn and granian: equal to four digits. Left out of both: work
+//! that the kernel does in threads of its own, and interrupts while another process runs.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,12 +1,16 @@
 //! The binaries of this workspace that the bench measures: built with the bench's own profile, found beside the bench.
 
 use std::{
+    collections::BTreeSet,
     env, io,
     path::{Path, PathBuf},
     process::Command,
 };
 
-use crate::peers::{Python, run};
+use crate::peers::{self, Python, run};
+
+/// For which the extension is built when nobody names an interpreter.
+const DEFAULT_PYTHON: &str = "python3";
 
 /// Where this bench and what it measures were built.
 #[derive(Debug, Clone)]
@@ -42,14 +46,21 @@ impl Products {
         self.cargo(&["build", "-p", "tests", "--bin", "bare_hyper"], &self.target, None)
     }
 
-    /// Builds the extension for one interpreter, where the worker looks for it.
-    pub(crate) fn build_extension(&self, python: &Python, default_minor: u32) -> io::Result<()> {
-        let target = if python.minor == default_minor {
-            self.target.clone()
-        } else {
-            self.target.join(format!("python3.{}", python.minor))
-        };
-        self.cargo(&["build", "-p", "worker-python"], &target, Some(&python.program))
+    /// Builds the extension for every minor version among `pythons`, where the worker looks for it. One serves all builds of
+    /// a version, because it is linked to none.
+    pub(crate) fn build_extensions(&self, pythons: &[Python]) -> io::Result<()> {
+        let default = peers::facts(Path::new(DEFAULT_PYTHON))?;
+        let mut built = BTreeSet::new();
+        for python in pythons.iter().filter(|python| built.insert(python.minor)) {
+            let package = ["build", "-p", "worker-python"];
+            if python.minor == default.minor {
+                self.cargo(&package, &self.target, None)?;
+            } else {
+                let target = self.target.join(format!("python3.{}", python.minor));
+                self.cargo(&package, &target, Some(&python.program))?;
+            }
+        }
+        Ok(())
     }
 
     /// The commit that is checked out, with a mark when files differ from it.
@@ -64,6 +75,16 @@ impl Products {
         cargo.args(arguments).args(["--locked", "--profile", &self.profile]);
         cargo.arg("--manifest-path").arg(self.workspace.join("Cargo.toml"));
         cargo.arg("--target-dir").arg(target);
+        // What cargo set for this program would look like a change of settings to build scripts.
+        for (name, _) in env::vars_os() {
+            let text = name.to_string_lossy();
+            if text.starts_with("CARGO_PKG_")
+                || text.starts_with("CARGO_MANIFEST_")
+                || text == "LD_LIBRARY_PATH"
+            {
+                cargo.env_remove(&name);
+            }
+        }
         if let Some(python) = python {
             cargo.env("PYO3_PYTHON", python);
         }

@@ -77,11 +77,8 @@ impl RowReport {
                 noise(|sample| sample.stolen_processors)
             ),
         );
-        let titles: Vec<&str> = figures[1..].iter().map(|figure| figure.title()).collect();
-        writeln_to(
-            text,
-            format_args!("| server | {} | min–max | supervise ÷ it | {} |", main.title(), titles.join(" | ")),
-        );
+        let titles: String = figures[1..].iter().map(|figure| format!(" {} |", figure.title())).collect();
+        writeln_to(text, format_args!("| server | {} | min–max | supervise ÷ it |{titles}", main.title()));
         writeln_to(text, format_args!("|{}", "---|".repeat(figures.len() + 3)));
         let mut contenders: Vec<Contender> = self.samples.iter().map(|sample| sample.contender).collect();
         contenders.sort();
@@ -94,19 +91,20 @@ impl RowReport {
                 .map_or("–".to_owned(), |ratio| {
                     format!("{:.3} ({:.2}–{:.2})", ratio.median, ratio.min, ratio.max)
                 });
-            let rest: Vec<String> = figures[1..]
+            let rest: String = figures[1..]
                 .iter()
-                .map(|figure| of(*figure).map_or("–".to_owned(), |value| significant(value.median)))
+                .map(|figure| {
+                    of(*figure).map_or(" – |".to_owned(), |v| format!(" {} |", significant(v.median)))
+                })
                 .collect();
             writeln_to(
                 text,
                 format_args!(
-                    "| {} | {} | {}–{} | {ratio} | {} |",
+                    "| {} | {} | {}–{} | {ratio} |{rest}",
                     contender.name(),
                     significant(cost.median),
                     significant(cost.min),
-                    significant(cost.max),
-                    rest.join(" | ")
+                    significant(cost.max)
                 ),
             );
         }
