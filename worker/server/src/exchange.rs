@@ -1,13 +1,17 @@
 //! One request and its reply, as the app holds it: a mailbox between the app and the connection. Protocol-independent.
 //! Never touches I/O: what it changes is seen by the connection, which it wakes when the change came from outside its turn.
+//! `Chunk::as_ref` must be plain access to memory; everything else of the app's may come back here at any time.
 
-use std::{marker::PhantomData, task::Waker};
+use std::{fmt, rc::Rc, task::Waker};
+
+use crate::mailbox::Mailbox;
 
 /// One request and its reply. A clone is the same exchange; when the last clone is dropped the exchange is over.
 /// After its end (complete, broken off or disconnected) every call is harmless and says so.
-#[derive(Debug)]
 pub struct Exchange<C> {
-    chunk: PhantomData<C>,
+    mailbox: Rc<Mailbox<C>>,
+    /// Number of the request on its connection: the cell behind is used by the next one, which this handle cannot touch.
+    epoch: u32,
 }
 
 /// What [`Exchange::receive`] found.
@@ -53,24 +57,27 @@ pub enum ReplyError {
     InvalidHeader,
     /// More body than the Content-Length that the head announced; nothing of the part was sent.
     TooLong,
-    /// The last part came but the body is shorter than announced; the connection will be broken off.
+    /// The last part came but the body is shorter than announced: the same as [`Exchange::fail`], a 500 if nothing was sent yet.
     TooShort,
     /// The client is gone or the reply is over; nothing was sent.
     Disconnected,
 }
 
 impl<C: AsRef<[u8]> + 'static> Exchange<C> {
+    /// The first handle of a request that was just begun.
+    pub(crate) fn new(mailbox: Rc<Mailbox<C>>, epoch: u32) -> Self {
+        Self { mailbox, epoch }
+    }
+
     /// Takes what there is of the body. `copy` is called at most once, with the bytes; only when [`Taken::Body`] is returned.
     /// The first call that finds nothing makes the engine send `100 Continue` if the client waits for it.
     pub fn receive<R>(&self, copy: impl FnOnce(&[u8]) -> R) -> (Taken, Option<R>) {
-        let _ = copy;
-        todo!()
+        self.mailbox.receive(self.epoch, copy)
     }
 
-    /// Wakes once when [`Exchange::receive`] would no longer be pending. Replaces an earlier waker.
+    /// Wakes once when [`Exchange::receive`] would no longer be pending; at once if it is not. Replaces an earlier waker.
     pub fn wake_on_receive(&self, waker: Waker) {
-        let _ = waker;
-        todo!()
+        self.mailbox.wake_on_receive(self.epoch, waker);
     }
 
     /// Sets the reply's head. It is checked now, and leaves together with the first body part.
@@ -84,52 +91,63 @@ impl<C: AsRef<[u8]> + 'static> Exchange<C> {
         status: u16,
         headers: impl Iterator<Item = (&'h [u8], &'h [u8])>,
     ) -> Result<(), ReplyError> {
-        let _ = (status, headers);
-        todo!()
+        self.mailbox.head(self.epoch, status, headers)
     }
 
-    /// Sends a part of the body.
+    /// Sends a part of the body. An empty part that is not the last sends the head alone.
     ///
     /// # Errors
     /// [`ReplyError`].
     pub fn body(&self, chunk: C, last: Last) -> Result<Room, ReplyError> {
-        let _ = (chunk, last);
-        todo!()
+        self.mailbox.body(self.epoch, chunk, last)
     }
 
-    /// Wakes once when there is room again, or the client is gone. Replaces an earlier waker.
+    /// Wakes once when there is room again, or the client is gone; at once if there is room. Replaces an earlier waker.
     pub fn wake_on_room(&self, waker: Waker) {
-        let _ = waker;
-        todo!()
+        self.mailbox.wake_on_room(self.epoch, waker);
     }
 
     /// Whether the next part may be sent without waiting.
     #[must_use]
     pub fn room(&self) -> Room {
-        todo!()
+        if self.is_over() { Room::Free } else { self.mailbox.room() }
     }
 
     /// Whether the reply's head was set.
     #[must_use]
     pub fn is_started(&self) -> bool {
-        todo!()
+        self.mailbox.is_started(self.epoch)
     }
 
     /// Whether the reply is complete or the client gone: nothing can be sent or received any more.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        todo!()
+        !self.mailbox.is_live(self.epoch)
     }
 
     /// The app gives up: 500 if no byte of a reply was sent (a head that was set but not sent is replaced), else the connection is broken
     /// off without a proper end, so that no client takes the reply for whole.
     pub fn fail(&self) {
-        todo!()
+        self.mailbox.fail(self.epoch);
     }
 }
 
 impl<C> Clone for Exchange<C> {
     fn clone(&self) -> Self {
-        Self { chunk: PhantomData }
+        self.mailbox.add_handle(self.epoch);
+        Self { mailbox: Rc::clone(&self.mailbox), epoch: self.epoch }
+    }
+}
+
+impl<C> Drop for Exchange<C> {
+    fn drop(&mut self) {
+        self.mailbox.drop_handle(self.epoch);
+    }
+}
+
+impl<C> fmt::Debug for Exchange<C> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_over = !self.mailbox.is_live(self.epoch);
+        formatter.debug_struct("Exchange").field("epoch", &self.epoch).field("is_over", &is_over).finish()
     }
 }

@@ -5,9 +5,14 @@
 
 mod app;
 mod connection;
+mod deadline;
 mod drain;
 mod exchange;
+mod http1;
+mod inbound;
 mod limits;
+mod mailbox;
+mod output;
 mod service;
 
 pub use app::{

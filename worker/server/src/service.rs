@@ -1,11 +1,28 @@
 //! What all connections of one worker share: limits, meter, clock, timer, drain, spare buffers and the cached Date header.
 //! One per thread; knows no connection and no app.
 
-use std::{rc::Rc, time::Instant};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    time::Instant,
+};
 
 use hyper::rt::Timer;
 
-use crate::{Drain, Limits, Meter};
+use crate::{
+    Drain, Limits, Meter,
+    http1::{date, head::FieldSpan, reply::ReplyFacts},
+    inbound::BUFFER_BYTES,
+};
+
+/// The name in the Server header.
+const SERVER: &[u8] = b"server: supervise\r\n";
+/// Spare buffers kept of each kind. They are lent for a turn, so a few serve thousands of connections.
+const SPARE_BUFFERS: usize = 64;
+/// A larger spare buffer is given back to the allocator.
+const SPARE_BUFFER_BYTES: usize = 512 * 1024;
+/// Capacity of a fresh buffer for replies: a head and a small body.
+const REPLY_BYTES: usize = 2 * 1024;
 
 /// The time, as cheaply as the driver can tell it: a reactor may read the clocks once a turn.
 pub trait Clock: 'static {
@@ -23,6 +40,11 @@ pub struct Service {
     pub(crate) clock: Box<dyn Clock>,
     pub(crate) timer: Box<dyn Timer>,
     pub(crate) drain: Drain,
+    date: RefCell<DateField>,
+    read_buffers: RefCell<Vec<Vec<u8>>>,
+    reply_buffers: RefCell<Vec<Vec<u8>>>,
+    /// The list of the request that is being begun; taken out meanwhile.
+    field_list: Cell<Vec<FieldSpan>>,
 }
 
 impl std::fmt::Debug for Service {
@@ -44,12 +66,103 @@ impl Service {
         timer: impl Timer + 'static,
         drain: Drain,
     ) -> Rc<Self> {
-        Rc::new(Self { limits, meter, clock: Box::new(clock), timer: Box::new(timer), drain })
+        Rc::new(Self {
+            limits,
+            meter,
+            clock: Box::new(clock),
+            timer: Box::new(timer),
+            drain,
+            date: RefCell::new(DateField::new()),
+            read_buffers: RefCell::default(),
+            reply_buffers: RefCell::default(),
+            field_list: Cell::default(),
+        })
     }
 
     /// The handle by which all connections are told to finish.
     #[must_use]
     pub fn drain(&self) -> &Drain {
         &self.drain
+    }
+
+    /// A buffer to read into, zeroed once in its life.
+    pub(crate) fn read_buffer(&self) -> Vec<u8> {
+        self.read_buffers.borrow_mut().pop().unwrap_or_else(|| vec![0; BUFFER_BYTES])
+    }
+
+    /// Takes a read buffer back.
+    pub(crate) fn spare_read_buffer(&self, buffer: Vec<u8>) {
+        keep_spare(&self.read_buffers, buffer);
+    }
+
+    /// Gives an output without a buffer one.
+    pub(crate) fn prepare(&self, bytes: &mut Vec<u8>) {
+        if bytes.capacity() == 0 {
+            *bytes = self.reply_buffers.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(REPLY_BYTES));
+        }
+    }
+
+    /// Takes an empty reply buffer back.
+    pub(crate) fn spare_reply_buffer(&self, buffer: Vec<u8>) {
+        keep_spare(&self.reply_buffers, buffer);
+    }
+
+    /// A list for the fields of a head.
+    pub(crate) fn field_list(&self) -> Vec<FieldSpan> {
+        self.field_list.take()
+    }
+
+    /// Takes the list back.
+    pub(crate) fn spare_field_list(&self, fields: Vec<FieldSpan>) {
+        self.field_list.set(fields);
+    }
+
+    /// Appends the Date and Server fields that the app has not set.
+    pub(crate) fn stamp(&self, out: &mut Vec<u8>, facts: &ReplyFacts) {
+        if !facts.has_date {
+            self.date.borrow_mut().append(out, self.clock.unix_seconds());
+        }
+        if !facts.has_server {
+            out.extend_from_slice(SERVER);
+        }
+    }
+}
+
+fn keep_spare(spares: &RefCell<Vec<Vec<u8>>>, buffer: Vec<u8>) {
+    let mut spares = spares.borrow_mut();
+    if spares.len() < SPARE_BUFFERS && buffer.capacity() <= SPARE_BUFFER_BYTES {
+        spares.push(buffer);
+    }
+}
+
+/// The Date field of one second.
+struct DateField {
+    unix_seconds: u64,
+    line: [u8; DATE_LINE_BYTES],
+}
+
+const DATE_NAME: &[u8] = b"date: ";
+const DATE_LINE_BYTES: usize = DATE_NAME.len() + date::DATE_BYTES + 2;
+
+impl DateField {
+    fn new() -> Self {
+        let mut line = [0; DATE_LINE_BYTES];
+        line[..DATE_NAME.len()].copy_from_slice(DATE_NAME);
+        line[DATE_LINE_BYTES - 2..].copy_from_slice(b"\r\n");
+        let mut field = Self { unix_seconds: 0, line };
+        field.set(0);
+        field
+    }
+
+    fn append(&mut self, out: &mut Vec<u8>, unix_seconds: u64) {
+        if unix_seconds != self.unix_seconds {
+            self.set(unix_seconds);
+        }
+        out.extend_from_slice(&self.line);
+    }
+
+    fn set(&mut self, unix_seconds: u64) {
+        self.unix_seconds = unix_seconds;
+        self.line[DATE_NAME.len()..DATE_LINE_BYTES - 2].copy_from_slice(&date::imf_fixdate(unix_seconds));
     }
 }

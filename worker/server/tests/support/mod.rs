@@ -1,0 +1,209 @@
+//! A connection in a glass box: in-memory bytes on one side, a scripted app on the other, and a clock that stands still until
+//! a test moves it.
+
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part of the box")]
+#![allow(clippy::allow_attributes, reason = "which parts are used differs from binary to binary")]
+
+pub mod apps;
+pub mod time;
+pub mod wire;
+
+use std::{
+    cell::RefCell,
+    future::Future,
+    pin::Pin,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
+    time::Duration,
+};
+
+use worker_server::{
+    App, Connection, ConnectionInfo, Drain, Limits, Meter, Peer, RequestOutcome, Scheme, Service,
+};
+
+use self::{
+    time::FakeTime,
+    wire::{Io, Wire},
+};
+
+/// Limits of the tests: short, and each another number.
+pub fn limits() -> Limits {
+    Limits {
+        keep_alive_timeout: Duration::from_secs(75),
+        header_read_timeout: Duration::from_secs(10),
+        body_read_timeout: Duration::from_secs(30),
+        write_timeout: Duration::from_secs(60),
+        request_line_bytes: 8 * 1024,
+        head_bytes: 64 * 1024,
+        header_count: 128,
+        body_bytes: None,
+    }
+}
+
+/// What the meter was told, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Metered {
+    Opened,
+    Closed,
+    Idle,
+    Busy,
+    Started(String),
+    Finished { status: u16, request_bytes: u64, reply_bytes: u64, aborted: bool },
+    Refused(u16),
+    TimedOut,
+}
+
+/// A meter that remembers.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    pub entries: RefCell<Vec<Metered>>,
+}
+
+impl Ledger {
+    fn note(&self, entry: Metered) {
+        self.entries.borrow_mut().push(entry);
+    }
+
+    /// How often something was noted.
+    pub fn count(&self, entry: &Metered) -> usize {
+        self.entries.borrow().iter().filter(|it| *it == entry).count()
+    }
+}
+
+impl Meter for Ledger {
+    fn connection_opened(&self) {
+        self.note(Metered::Opened);
+    }
+    fn connection_closed(&self) {
+        self.note(Metered::Closed);
+    }
+    fn connection_idle(&self) {
+        self.note(Metered::Idle);
+    }
+    fn connection_busy(&self) {
+        self.note(Metered::Busy);
+    }
+    fn request_started(&self, line: &[u8]) -> usize {
+        self.note(Metered::Started(line.escape_ascii().to_string()));
+        self.entries.borrow().len()
+    }
+    fn request_finished(&self, _: usize, outcome: RequestOutcome) {
+        let RequestOutcome { status, request_bytes, reply_bytes, aborted, .. } = outcome;
+        self.note(Metered::Finished { status, request_bytes, reply_bytes, aborted });
+    }
+    fn request_refused(&self, status: u16) {
+        self.note(Metered::Refused(status));
+    }
+    fn timed_out(&self) {
+        self.note(Metered::TimedOut);
+    }
+}
+
+/// Whether the task was woken since this was last asked.
+#[derive(Debug, Default)]
+pub struct Bell(AtomicBool);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Bell {
+    pub fn rang(&self) -> bool {
+        self.0.swap(false, Ordering::Relaxed)
+    }
+}
+
+/// The box.
+pub struct Rig<A: App> {
+    pub wire: Wire,
+    pub time: FakeTime,
+    pub ledger: Rc<Ledger>,
+    pub drain: Drain,
+    pub bell: Arc<Bell>,
+    connection: Option<Connection<Io, A>>,
+}
+
+impl<A: App> Rig<A> {
+    pub fn new(app: A) -> Self {
+        Self::with_limits(app, limits())
+    }
+
+    pub fn with_limits(app: A, limits: Limits) -> Self {
+        let time = FakeTime::new();
+        let ledger = Rc::new(Ledger::default());
+        let drain = Drain::new();
+        let service = Service::new(
+            limits,
+            Rc::clone(&ledger) as Rc<dyn Meter>,
+            time.clone(),
+            time.clone(),
+            drain.clone(),
+        );
+        Self::on(app, &service, time, ledger, drain)
+    }
+
+    /// A box on a service that others share.
+    pub fn on(app: A, service: &Rc<Service>, time: FakeTime, ledger: Rc<Ledger>, drain: Drain) -> Self {
+        let wire = Wire::new();
+        let info =
+            Rc::new(ConnectionInfo { peer: Peer::Unix(None), local: Peer::Unix(None), scheme: Scheme::Http });
+        let connection = Connection::new(wire.io(), info, Rc::new(app), Rc::clone(service));
+        let rig = Self { wire, time, ledger, drain, bell: Arc::default(), connection: Some(connection) };
+        Wake::wake_by_ref(&rig.bell);
+        rig
+    }
+
+    /// Polls while the connection asks for it. Panics if it never stops asking.
+    pub fn run(&mut self) -> &mut Self {
+        let waker = Waker::from(Arc::clone(&self.bell));
+        for _ in 0..100_000 {
+            let Some(connection) = &mut self.connection else { return self };
+            if !self.bell.rang() {
+                return self;
+            }
+            if let Poll::Ready(()) = Pin::new(connection).poll(&mut Context::from_waker(&waker)) {
+                self.connection = None;
+                self.wire.drop_io();
+            }
+        }
+        panic!("the connection never comes to rest");
+    }
+
+    /// The client sends; the connection runs.
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
+        self.wire.send(bytes.as_ref());
+        self.run()
+    }
+
+    /// Time passes; the connection runs.
+    pub fn pass(&mut self, duration: Duration) -> &mut Self {
+        self.time.pass(duration);
+        self.run()
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.connection.is_none()
+    }
+
+    /// What the client has read since this was last asked, with the Date cut out.
+    pub fn received(&mut self) -> String {
+        undated(&self.wire.take_output())
+    }
+
+    /// Drops the connection as a driver would that is out of patience.
+    pub fn drop_connection(&mut self) {
+        self.connection = None;
+    }
+}
+
+/// Bytes as text, with the Date field cut out.
+pub fn undated(bytes: &[u8]) -> String {
+    let text: String = bytes.iter().map(|&byte| char::from(byte)).collect();
+    text.replace("date: Sun, 06 Nov 1994 08:49:37 GMT\r\n", "")
+}
