@@ -13,11 +13,10 @@ use crate::contenders;
 const REQUIREMENTS: &str = include_str!("requirements.txt");
 
 /// Asks an interpreter who it is, one fact a line.
-const WHO_ARE_YOU: &str = "import platform, sys, sysconfig
+const WHO_ARE_YOU: &str = "import platform, sys
 print(platform.python_version())
 print(sys.version_info.minor)
-print(sys.base_prefix)
-print('optimised' if 'optimizations' in (sysconfig.get_config_var('CONFIG_ARGS') or '') else 'not optimised')";
+print(sys.base_prefix)";
 
 /// An interpreter that can run the peers.
 #[derive(Debug, Clone, Serialize)]
@@ -26,9 +25,8 @@ pub(crate) struct Python {
     pub(crate) program: PathBuf,
     pub(crate) version: String,
     pub(crate) minor: u32,
+    /// Tells builds apart: a distribution's is optimised (PGO), one made by hand often is not.
     pub(crate) prefix: String,
-    /// "optimised" for a build with `--enable-optimizations` (PGO), which halves the share of Python code.
-    pub(crate) build: String,
     /// Where the peers are installed for it.
     pub(crate) venv: PathBuf,
     /// `name==version` of each peer.
@@ -41,26 +39,24 @@ pub(crate) struct Facts {
     version: String,
     pub(crate) minor: u32,
     prefix: String,
-    build: String,
 }
 
 /// Asks `program` who it is.
 pub(crate) fn facts(program: &Path) -> io::Result<Facts> {
     let said = run(Command::new(program).args(["-c", WHO_ARE_YOU]))?;
-    let [version, minor, prefix, build] = *said.lines().collect::<Vec<_>>().as_slice() else {
+    let [version, minor, prefix] = *said.lines().collect::<Vec<_>>().as_slice() else {
         return Err(io::Error::other(format!("{} does not say who it is: {said:?}", program.display())));
     };
     Ok(Facts {
         version: version.to_owned(),
         minor: minor.parse().map_err(io::Error::other)?,
         prefix: prefix.to_owned(),
-        build: build.to_owned(),
     })
 }
 
 /// Installs the peers for `program` below `target`, if they are not there yet.
 pub(crate) fn install(program: &Path, target: &Path) -> io::Result<Python> {
-    let Facts { version, minor, prefix, build } = facts(program)?;
+    let Facts { version, minor, prefix } = facts(program)?;
     let venv = target.join("venv-bench").join(&version);
     let stamp = venv.join("installed.txt");
     let wanted = format!("# {prefix}\n{REQUIREMENTS}");
@@ -75,7 +71,7 @@ pub(crate) fn install(program: &Path, target: &Path) -> io::Result<Python> {
         fs::write(&stamp, &wanted)?;
     }
     let peers = REQUIREMENTS.lines().filter(|line| line.contains("==")).map(str::to_owned).collect();
-    Ok(Python { program: program.to_path_buf(), version, minor, prefix, build, venv, peers })
+    Ok(Python { program: program.to_path_buf(), version, minor, prefix, venv, peers })
 }
 
 /// nginx's own words about its version.

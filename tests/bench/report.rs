@@ -122,13 +122,7 @@ impl Report {
         for python in &self.pythons {
             writeln_to(
                 &mut text,
-                format_args!(
-                    "Python {} ({}, {}): {}.",
-                    python.version,
-                    python.prefix,
-                    python.build,
-                    python.peers.join(", ")
-                ),
+                format_args!("Python {} ({}): {}.", python.version, python.prefix, python.peers.join(", ")),
             );
         }
         writeln_to(&mut text, format_args!("{}.", self.nginx.as_deref().unwrap_or("nginx is not installed")));

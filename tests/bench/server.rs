@@ -55,7 +55,8 @@ impl Server {
     ) -> io::Result<Self> {
         let output = File::create(log)?;
         let began = Instant::now();
-        let child = command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output).spawn()?;
+        let child = command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output).spawn();
+        let child = child.map_err(|error| io::Error::other(format!("cannot run {command:?}: {error}")))?;
         let mut server =
             Server { child, log: log.to_path_buf(), start_time: Duration::ZERO, first_body: Vec::new() };
         match server.first_answer(address, request, began) {
