@@ -1,1 +1,25 @@
-//! Tests.
+//! The promises of the product, one file each, held against the built programs. Knows nothing of their insides.
+//!
+//! A test that loads the machine or measures time takes it alone ([`harness::Machine::alone`]), the others share it.
+
+mod guest;
+
+mod any_language;
+mod blocked_output;
+mod broken_reload;
+mod card;
+mod crash;
+mod crash_loop;
+mod first_boot_fails;
+mod footprint;
+mod hang;
+mod http_probes;
+mod main_job;
+mod orphan;
+mod pid_file_and_sockets;
+mod prometheus;
+mod pythons;
+mod reload_drops_nothing;
+mod scaling;
+mod standalone_worker;
+mod stop;

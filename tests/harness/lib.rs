@@ -2,6 +2,7 @@
 //! from outside: their command line, their sockets, their processes and what they print.
 
 mod binaries;
+mod builder;
 mod directory;
 mod guests;
 pub mod http;
@@ -16,6 +17,7 @@ mod server;
 mod tools;
 
 pub use binaries::{Binaries, copy_of_binaries, product_directory, repository};
+pub use builder::{Program, Reading, ServerBuilder};
 pub use directory::TestDirectory;
 pub use guests::{Guest, write_atomically};
 pub use machine::Machine;
@@ -23,5 +25,5 @@ pub use metrics::{Metrics, Sample};
 pub use output::Output;
 pub use patience::{patient, wait_for, wait_until};
 pub use pythons::Python;
-pub use server::{Reading, Server, ServerBuilder, Worker};
+pub use server::{Reloaded, Server, Worker};
 pub use tools::{Tool, require};

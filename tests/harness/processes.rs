@@ -113,3 +113,26 @@ pub fn wake_ups(pid: u32) -> Option<u64> {
 pub fn program_of(pid: u32) -> Option<PathBuf> {
     fs::read_link(format!("/proc/{pid}/exe")).ok()
 }
+
+/// The TCP ports (of IPv4) on which the process listens.
+#[must_use]
+pub fn listening_ports(pid: u32) -> Vec<u16> {
+    let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    let links = descriptors.filter_map(|entry| fs::read_link(entry.path()).ok()?.to_str().map(str::to_owned));
+    let inodes: Vec<String> =
+        links.filter_map(|link| Some(link.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned())).collect();
+    let table = fs::read_to_string("/proc/net/tcp").unwrap_or_default();
+    let mut ports = Vec::new();
+    for line in table.lines().skip(1) {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        // Columns of proc(5): local address, state (0A is LISTEN), inode.
+        let (Some(local), Some(&"0A"), Some(inode)) = (fields.get(1), fields.get(3), fields.get(9)) else {
+            continue;
+        };
+        let port = local.split(':').nth(1).and_then(|port| u16::from_str_radix(port, 16).ok());
+        if inodes.iter().any(|held| held == inode) {
+            ports.extend(port);
+        }
+    }
+    ports
+}

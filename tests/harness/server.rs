@@ -3,17 +3,16 @@
 
 use std::{
     fmt::Write as _,
-    fs::File,
+    io::{PipeReader, PipeWriter},
     net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
+    process::{Child, ExitStatus},
     thread::panicking,
     time::Duration,
 };
 
 use crate::{
-    Binaries, Guest, Machine, Metrics, Output, Python, TestDirectory, binaries, http,
+    Metrics, Output, TestDirectory, http,
     patience::try_wait_for,
     patient,
     processes::{self, Process, Signal},
@@ -21,151 +20,11 @@ use crate::{
 };
 
 /// Marks every process of one server, so that orphans are found too.
-const MARK: &str = "SUPERVISE_TEST_MARK";
+pub(crate) const MARK: &str = "TEST_SERVER_MARK";
 /// A start with a slow import on a loaded machine.
 const START_LIMIT: Duration = Duration::from_secs(30);
 /// A stop with everything in flight.
 const STOP_LIMIT: Duration = Duration::from_secs(40);
-
-/// What is done with the supervisor's stdout and stderr.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reading {
-    /// Read all the time, as the log.
-    Always,
-    /// Pipes that nobody reads.
-    Never,
-}
-
-/// A server to start.
-#[derive(Debug)]
-pub struct ServerBuilder<'m> {
-    _machine: &'m Machine,
-    binaries: Binaries,
-    directory: TestDirectory,
-    arguments: Vec<String>,
-    environment: Vec<(String, String)>,
-    reading: Reading,
-}
-
-impl<'m> ServerBuilder<'m> {
-    pub(crate) fn new(machine: &'m Machine) -> Self {
-        Self {
-            _machine: machine,
-            binaries: binaries::built().clone(),
-            directory: TestDirectory::new(),
-            arguments: Vec::new(),
-            environment: Vec::new(),
-            reading: Reading::Always,
-        }
-    }
-
-    /// Adds arguments to the command line. `--bind` and `--metrics` with port 0 are added when they are not among them.
-    #[must_use]
-    pub fn arguments<const N: usize>(mut self, arguments: [&str; N]) -> Self {
-        self.arguments.extend(arguments.map(str::to_owned));
-        self
-    }
-
-    /// Sets a variable of the environment, which holds only PATH and HOME otherwise.
-    #[must_use]
-    pub fn environment(mut self, name: &str, value: &str) -> Self {
-        self.environment.push((name.to_owned(), value.to_owned()));
-        self
-    }
-
-    /// Uses other programs than the built ones.
-    #[must_use]
-    pub fn binaries(mut self, binaries: Binaries) -> Self {
-        self.binaries = binaries;
-        self
-    }
-
-    /// Says what is done with the output.
-    #[must_use]
-    pub fn reading(mut self, reading: Reading) -> Self {
-        self.reading = reading;
-        self
-    }
-
-    /// Puts a file into the server's directory.
-    #[must_use]
-    pub fn file(self, name: &str, text: &str) -> Self {
-        write_atomically(&self.directory.join(name), text);
-        self
-    }
-
-    /// Serves a guest application with `python`: builds the extension, activates the virtual environment, copies the application
-    /// to `app.py`. The caller adds the argument `app:app`.
-    #[must_use]
-    pub fn guest(self, guest: Guest, python: &Python) -> Self {
-        python.build_extension();
-        let environment = python.virtual_environment();
-        self.file("app.py", &guest.text())
-            .environment("VIRTUAL_ENV", environment.to_str().expect("the path is text"))
-            .environment("PYTHONDONTWRITEBYTECODE", "1")
-    }
-
-    /// Where the server will run.
-    #[must_use]
-    pub fn directory(&self) -> &Path {
-        self.directory.path()
-    }
-
-    /// Starts it and waits until it says that it is ready.
-    ///
-    /// # Panics
-    /// When it does not become ready.
-    #[must_use]
-    pub fn start(self) -> Server {
-        let server = self.spawn();
-        server.wait_until_ready();
-        server
-    }
-
-    /// Starts it and waits for nothing.
-    ///
-    /// # Panics
-    /// When the program cannot be started.
-    #[must_use]
-    pub fn spawn(self) -> Server {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let mark = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let mut command = Command::new(self.binaries.supervise());
-        let given = |long: &str, short: &str| {
-            self.arguments
-                .iter()
-                .any(|argument| argument.starts_with(long) || (argument == short && !short.is_empty()))
-        };
-        let own_line = self.arguments.first().is_some_and(|first| first == "check-config");
-        if !own_line && !given("--bind", "-b") {
-            command.args(["--bind", "127.0.0.1:0"]);
-        }
-        if !own_line && !given("--metrics", "") {
-            command.args(["--metrics", "127.0.0.1:0"]);
-        }
-        command.args(&self.arguments).current_dir(self.directory.path()).env_clear();
-        for name in ["PATH", "HOME", "TMPDIR"] {
-            command.envs(std::env::var_os(name).map(|value| (name, value)));
-        }
-        command.env(MARK, &mark).envs(self.environment.iter().map(|(name, value)| (name, value)));
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
-        let stdout = child.stdout.take().expect("stdout is a pipe");
-        let stderr = child.stderr.take().expect("stderr is a pipe");
-        let (stdout, log, unread) = match self.reading {
-            Reading::Always => (Output::collect(stdout), Output::collect(stderr), Vec::new()),
-            Reading::Never => {
-                let unread = vec![
-                    File::from(std::os::fd::OwnedFd::from(stdout)),
-                    std::os::fd::OwnedFd::from(stderr).into(),
-                ];
-                (Output::default(), Output::default(), unread)
-            }
-        };
-        let command_line = format!("{command:?}");
-        Server { child, log, stdout, mark, directory: self.directory, command_line, status: None, unread }
-    }
-}
 
 /// A started server.
 #[derive(Debug)]
@@ -179,7 +38,33 @@ pub struct Server {
     directory: TestDirectory,
     command_line: String,
     status: Option<ExitStatus>,
-    unread: Vec<File>,
+    unread: Vec<(PipeReader, PipeWriter)>,
+}
+
+/// How a reload ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reloaded {
+    /// The new code serves.
+    Ok,
+    /// The settings were bad; nothing was tried.
+    Rejected,
+    /// The new code could not serve; the old one goes on.
+    Failed,
+}
+
+impl Reloaded {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Ok, Self::Rejected, Self::Failed];
+
+    /// Its label in `supervise_reloads_total`.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Rejected => "rejected",
+            Self::Failed => "failed",
+        }
+    }
 }
 
 /// A worker, as its process shows it.
@@ -194,6 +79,17 @@ pub struct Worker {
 }
 
 impl Server {
+    pub(crate) fn new(
+        child: Child,
+        [stdout, log]: [Output; 2],
+        mark: String,
+        directory: TestDirectory,
+        command_line: String,
+        unread: Vec<(PipeReader, PipeWriter)>,
+    ) -> Self {
+        Self { child, log, stdout, mark, directory, command_line, status: None, unread }
+    }
+
     /// The supervisor's process id.
     #[must_use]
     pub fn pid(&self) -> u32 {
@@ -292,19 +188,55 @@ impl Server {
         }
     }
 
-    /// Sends HUP and waits for the line that tells the outcome.
+    /// Sends HUP and waits for the outcome, as `supervise_reloads_total` counts it.
     ///
     /// # Panics
     /// When there is no outcome.
-    #[must_use]
-    pub fn reload(&self) -> String {
-        let mark = self.log.mark();
+    pub fn reload(&self) -> Reloaded {
+        let before = Reloaded::ALL.map(|result| self.reloads(result));
         self.signal(Signal::SIGHUP);
-        self.log
-            .try_wait_for_line_after(mark, &["reload done", "reload failed", "reload rejected"], START_LIMIT)
-            .unwrap_or_else(|| {
-                panic!("a reload without outcome; the log since the signal:\n{}", self.log.text_after(mark))
-            })
+        wait_for("the outcome of a reload", START_LIMIT, || {
+            let grown = |&(index, result): &(usize, Reloaded)| self.reloads(result) > before[index];
+            Reloaded::ALL.into_iter().enumerate().find(grown).map(|(_, result)| result)
+        })
+    }
+
+    /// How many reloads ended like this.
+    ///
+    /// # Panics
+    /// When /metrics is not answered.
+    #[must_use]
+    pub fn reloads(&self, result: Reloaded) -> f64 {
+        self.metrics().sum("supervise_reloads_total", &[("result", result.label())])
+    }
+
+    /// Workers started in place of dead ones, by the reason of the death; all reasons for "".
+    ///
+    /// # Panics
+    /// When /metrics is not answered.
+    #[must_use]
+    pub fn restarts(&self, reason: &str) -> f64 {
+        let labels: &[(&str, &str)] = if reason.is_empty() { &[] } else { &[("reason", reason)] };
+        self.metrics().sum("supervise_worker_restarts_total", labels)
+    }
+
+    /// Waits until as many workers are ready.
+    ///
+    /// # Panics
+    /// When they do not become ready.
+    pub fn wait_for_ready_workers(&self, count: u32) {
+        wait_until(&format!("{count} ready workers"), START_LIMIT, || {
+            self.ready_workers() == f64::from(count)
+        });
+    }
+
+    /// Workers that are ready now.
+    ///
+    /// # Panics
+    /// When /metrics is not answered.
+    #[must_use]
+    pub fn ready_workers(&self) -> f64 {
+        self.metrics().sum("supervise_workers", &[("state", "ready")])
     }
 
     /// Waits for the supervisor's exit.
