@@ -21,7 +21,9 @@ type Dependencies = Vec<(String, String)>;
 fn crates() -> BTreeMap<String, Dependencies> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.args(["metadata", "--no-deps", "--format-version", "1", "--offline"]).current_dir(harness::repository());
+    command
+        .args(["metadata", "--no-deps", "--format-version", "1", "--offline"])
+        .current_dir(harness::repository());
     let output = command.output().expect("cargo runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).expect("cargo writes JSON");
@@ -38,7 +40,11 @@ fn crates() -> BTreeMap<String, Dependencies> {
 fn crates_import_only_whom_they_may() {
     let crates = crates();
     let names: Vec<&str> = ALLOWED.iter().map(|(name, _)| *name).collect();
-    assert_eq!(crates.keys().map(String::as_str).collect::<Vec<_>>(), sorted(&names), "the crates of the workspace");
+    assert_eq!(
+        crates.keys().map(String::as_str).collect::<Vec<_>>(),
+        sorted(&names),
+        "the crates of the workspace"
+    );
     let mut findings = Vec::new();
     for (name, allowed) in ALLOWED {
         for (dependency, _) in &crates[name] {
@@ -58,19 +64,36 @@ fn sorted<'a>(names: &[&'a str]) -> Vec<&'a str> {
 
 #[test]
 fn the_law_depends_on_nothing() {
-    let normal: Vec<_> = crates()["supervisor-fleet"].iter().filter(|(_, kind)| kind != "dev").cloned().collect();
+    let normal: Vec<_> =
+        crates()["supervisor-fleet"].iter().filter(|(_, kind)| kind != "dev").cloned().collect();
     assert_eq!(normal, [], "[dependencies] of fleet is empty and stays so");
 }
 
 /// Packages that have one job: the only places that may name them, at least one of which must.
 const PLACES: [(&str, &[&str]); 9] = [
-    ("command_group", &["supervisor/src/processes.rs", "supervisor/src/processes/", "worker/src/apps/cgi.rs"]),
+    (
+        "command_group",
+        &["supervisor/src/processes.rs", "supervisor/src/processes/", "worker/src/apps/cgi.rs"],
+    ),
     ("serde_yaml", &["supervisor/src/config/file.rs"]),
-    ("prometheus", &["supervisor/src/metrics.rs", "supervisor/src/metrics/", "supervisor/src/status_server.rs"]),
+    (
+        "prometheus",
+        &["supervisor/src/metrics.rs", "supervisor/src/metrics/", "supervisor/src/status_server.rs"],
+    ),
     ("clap", &["supervisor/src/", "worker/src/", "tests/bench/"]),
     ("tracing", &["supervisor/src/", "worker/src/", "worker/python/"]),
     ("nix", &["supervisor/src/", "worker/src/", "worker/python/", "tests/"]),
-    ("tokio", &["supervisor/src/", "worker/src/", "worker/examples/", "worker/python/", "worker/server/tests/", "tests/"]),
+    (
+        "tokio",
+        &[
+            "supervisor/src/",
+            "worker/src/",
+            "worker/examples/",
+            "worker/python/",
+            "worker/server/tests/",
+            "tests/",
+        ],
+    ),
     ("hyper", &["supervisor/src/", "worker/", "tests/bench/", "tests/fuzz/"]),
     ("pyo3", &["worker/python/"]),
 ];
@@ -83,7 +106,9 @@ fn each_named_package_does_its_job_in_its_place() {
         let path = format!("{package}::");
         let users: Vec<_> = sources
             .iter()
-            .filter(|source| source.path != file!() && source.code_lines().any(|(_, line)| names(line, &path)))
+            .filter(|source| {
+                source.path != file!() && source.code_lines().any(|(_, line)| names(line, &path))
+            })
             .collect();
         if !users.iter().any(|source| source.stands_in(places)) {
             findings.push(format!("{package} is not used in {places:?}"));

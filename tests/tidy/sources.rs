@@ -46,7 +46,8 @@ fn collect(root: &Path, directory: &Path, found: &mut Vec<Source>) {
         if path.is_dir() && name != "target" && !name.starts_with('.') {
             collect(root, &path, found);
         } else if name.ends_with(".rs") && path.is_file() {
-            let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            let text =
+                fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             let path = path.strip_prefix(root).expect("below the root").display().to_string();
             found.push(Source { path, text });
         }

@@ -9,7 +9,9 @@ const MAX_LINES: usize = 500;
 fn lines_with(words: &[&str], allowed: &[&str], within: impl Fn(&Source) -> bool) -> Vec<String> {
     let mut findings = Vec::new();
     // This file names what it forbids.
-    for source in all().iter().filter(|source| source.path != file!() && !source.stands_in(allowed) && within(source)) {
+    for source in
+        all().iter().filter(|source| source.path != file!() && !source.stands_in(allowed) && within(source))
+    {
         for (number, line) in source.code_lines() {
             let found = words.iter().filter(|word| line.contains(**word));
             findings.extend(found.map(|word| format!("{}:{number}: {word}", source.path)));
@@ -27,7 +29,8 @@ fn every_file_says_what_it_is_for() {
 #[test]
 fn no_file_is_too_long() {
     let long = all().into_iter().filter(|source| source.text.lines().count() > MAX_LINES);
-    let findings: Vec<_> = long.map(|source| format!("{}: {} lines", source.path, source.text.lines().count())).collect();
+    let findings: Vec<_> =
+        long.map(|source| format!("{}: {} lines", source.path, source.text.lines().count())).collect();
     assert_none(&findings, "files longer than 500 lines");
 }
 
@@ -72,17 +75,31 @@ fn unsafe_stands_only_where_the_kernel_or_python_is_met() {
 #[test]
 fn the_law_and_the_protocol_are_pure() {
     let words = [
-        "std::time", "Instant", "SystemTime", "std::env", "std::fs", "std::net", "std::thread", "std::process", "rand::",
-        "HashMap", "HashSet", "println!",
+        "std::time",
+        "Instant",
+        "SystemTime",
+        "std::env",
+        "std::fs",
+        "std::net",
+        "std::thread",
+        "std::process",
+        "rand::",
+        "HashMap",
+        "HashSet",
+        "println!",
     ];
     let is_pure = |source: &Source| source.stands_in(&["supervisor/fleet/src/", "protocol/src/"]);
-    assert_none(&lines_with(&words, &[], is_pure), "a clock, thread, environment, file, chance or unordered map");
+    assert_none(
+        &lines_with(&words, &[], is_pure),
+        "a clock, thread, environment, file, chance or unordered map",
+    );
 }
 
 #[test]
 fn one_word_for_one_thing() {
     // Other programs' words for what DESIGN calls supervisor, worker, fleet and drain.
-    let words = ["Master", "master_", "Arbiter", "arbiter", "Slave", "slave", "Minion", "ChildProcessManager"];
+    let words =
+        ["Master", "master_", "Arbiter", "arbiter", "Slave", "slave", "Minion", "ChildProcessManager"];
     let is_product = |source: &Source| !source.stands_in(&["tests/bench/"]);
     assert_none(&lines_with(&words, &[], is_product), "words of other programs");
 }
