@@ -57,7 +57,7 @@ pub struct ExpectedError {
     /// One sentence in plain words.
     pub message: String,
     /// Where.
-    pub place: Option<Place>,
+    pub place: Option<Box<Place>>,
     /// What to do.
     pub help: Vec<String>,
     /// The exit code of the program.
@@ -83,7 +83,7 @@ impl ExpectedError {
     /// Adds the place.
     #[must_use]
     pub fn at(mut self, place: Place) -> Self {
-        self.place = Some(place);
+        self.place = Some(Box::new(place));
         self
     }
 }

@@ -1,21 +1,244 @@
-//! The shell around the law of supervision.
+//! The shell around the law of supervision: parse, settle, bind, run. The only file that knows all rooms of this crate.
+
 pub mod cli;
+pub mod commands;
 pub mod config;
 pub mod control_pipes;
 pub mod error;
+pub mod event_loop;
 pub mod evidence;
+pub mod histogram;
 pub mod listeners;
 pub mod logging;
+pub mod metrics;
+pub mod obituary;
 pub mod out_of_memory;
 pub mod pid_file;
 pub mod port_holder;
 pub mod proc_files;
 pub mod processes;
+pub mod reload;
 pub mod scoreboard;
 pub mod signals;
+pub mod stack_dumps;
+pub mod status_server;
+pub mod story;
+pub mod tally;
 pub mod watch;
-/// Runs.
+pub mod workers;
+
+use std::{
+    hash::{BuildHasher, Hasher, RandomState},
+    net::TcpListener,
+    path::PathBuf,
+    process::ExitCode,
+    time::Instant,
+};
+
+use clap::Parser;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use protocol::settings::Application;
+use tokio::sync::mpsc;
+
+use cli::{Cli, Command};
+use config::{
+    Sources,
+    settings::{MetricsSetting, Settings, Surroundings},
+};
+use error::{ExitStatus, Expected, ExpectedError};
+use event_loop::{EventLoop, Start};
+use listeners::Listener;
+use logging::Log;
+use pid_file::PidFile;
+use signals::Signals;
+use workers::Workers;
+
+/// The program: from the command line to the exit code.
 #[must_use]
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+pub fn main() -> ExitCode {
+    let began = Instant::now();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(refusal) => {
+            // Help and version come this way too, with code 0. A reader that is gone wants neither.
+            let _gone = refusal.print();
+            return if refusal.exit_code() == 0 { ExitCode::SUCCESS } else { ExitStatus::Usage.into() };
+        }
+    };
+    let (options, work): (_, fn(Sources, Instant) -> Expected<()>) = match cli.command {
+        Some(Command::CheckConfig(options)) => (options, |sources, _| commands::check_config::run(&sources)),
+        None => (cli.run, serve),
+    };
+    let outcome = surroundings().and_then(|surroundings| work(Sources::new(options, surroundings), began));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Once there is a log, that has told it; see serve.
+            if !error.message.is_empty() {
+                eprintln!("{error}");
+            }
+            error.exit.into()
+        }
+    }
+}
+
+/// Everything up to the log reports its errors by returning them; everything after it, through the log, which cannot block.
+fn serve(sources: Sources, began: Instant) -> Expected<()> {
+    signals::block()
+        .and_then(|()| processes::take_over_inheritance())
+        .map_err(|error| system_error("prepare the process", &error))?;
+    let settings = sources.settle()?;
+    let log = Log::start(settings.log_level.0, settings.log_format)
+        .map_err(|error| system_error("start the log", &error))?;
+    let outcome = run(sources, settings, began);
+    if let Err(error) = &outcome {
+        log.report(error);
+    }
+    log.flush();
+    outcome.map_err(|error| ExpectedError { message: String::new(), ..error })
+}
+
+fn run(sources: Sources, settings: Settings, began: Instant) -> Expected<()> {
+    refuse_socket_activation()?;
+    let worker_program = worker_program()?;
+    raise_descriptor_limit();
+    if let Some(path) = &settings.pid_file {
+        PidFile::check(path)?;
+    }
+    let listeners = bind_all(&settings)?;
+    let metrics = bind_metrics(&settings.metrics)?;
+    let pid_file = settings.pid_file.as_deref().map(PidFile::write).transpose()?;
+    introduce(&settings, &sources, &listeners, metrics.as_ref());
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| system_error("make the event loop", &error))?;
+    let outcome = runtime.block_on(async {
+        let (asker, questions) = mpsc::channel(status_server::QUESTIONS);
+        if let Some(listener) = metrics {
+            let socket = TcpListener::from(listener.into_socket());
+            status_server::start(socket, asker.clone())
+                .map_err(|error| system_error("serve the metrics", &error))?;
+        }
+        let signals = Signals::new().map_err(|error| system_error("watch for signals", &error))?;
+        let workers =
+            Workers::new(worker_program, listeners).map_err(|error| system_error("share memory", &error))?;
+        let seed = RandomState::new().build_hasher().finish();
+        let start = Start { began, sources, settings, workers, signals, questions, seed };
+        // The sender stays alive, so that a run without metrics does not see a closed channel.
+        let outcome = EventLoop::new(start).run().await;
+        drop(asker);
+        outcome
+    });
+    if let Some(pid_file) = pid_file {
+        pid_file.remove();
+    }
+    outcome
+}
+
+fn surroundings() -> Expected<Surroundings> {
+    let directory =
+        std::env::current_dir().map_err(|error| system_error("find the working directory", &error))?;
+    let variables = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let cores = std::thread::available_parallelism()
+        .map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(u32::MAX));
+    Ok(Surroundings { variables: variables.collect(), directory, cores })
+}
+
+fn system_error(what: &str, error: &std::io::Error) -> ExpectedError {
+    ExpectedError::new("system", ExitStatus::OsError, format!("cannot {what}: {error}"))
+}
+
+/// systemd's sockets would be left unused, and ours would be taken: better a word.
+fn refuse_socket_activation() -> Expected<()> {
+    let for_us = std::env::var("LISTEN_PID").is_ok_and(|pid| pid == std::process::id().to_string());
+    if !for_us {
+        return Ok(());
+    }
+    let message = "socket activation (LISTEN_FDS) is not there yet";
+    Err(ExpectedError::new("bind/activation", ExitStatus::Usage, message)
+        .help("remove the .socket unit and use --bind; supervise holds its sockets over every reload"))
+}
+
+/// The `worker` program beside this one, by a path read once: after an upgrade the link to ourselves says "(deleted)".
+fn worker_program() -> Expected<PathBuf> {
+    let own = std::env::current_exe().map_err(|error| system_error("find the supervise program", &error))?;
+    let worker = own.with_file_name("worker");
+    if worker.is_file() {
+        return Ok(worker);
+    }
+    let message = format!("the program {} is not there", worker.display());
+    Err(ExpectedError::new("worker/program", ExitStatus::OsError, message)
+        .help("supervise needs the `worker` program beside it: build both by `cargo build --release`"))
+}
+
+/// Each connection is a descriptor, and the soft limit is a habit of old programs that use select().
+fn raise_descriptor_limit() {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+        && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
+    {
+        tracing::warn!("the limit of open files stays at {soft}: {error}");
+    }
+}
+
+fn bind_all(settings: &Settings) -> Expected<Vec<Listener>> {
+    settings.bind.iter().map(|address| Listener::bind(address, &settings.bind)).collect()
+}
+
+fn bind_metrics(setting: &MetricsSetting) -> Expected<Option<Listener>> {
+    match setting {
+        MetricsSetting::Off => Ok(None),
+        MetricsSetting::Explicit(address) => {
+            Listener::bind(address, &[]).map(Some).map_err(|error| ExpectedError {
+                message: format!("metrics: {}", error.message),
+                help: vec![
+                    "stop it, or serve the metrics elsewhere: --metrics 127.0.0.1:0, or --metrics off"
+                        .to_owned(),
+                ],
+                ..error
+            })
+        }
+        MetricsSetting::Default(address) => match Listener::bind(address, &[]) {
+            Ok(listener) => Ok(Some(listener)),
+            Err(error) => {
+                tracing::warn!(
+                    event = "metrics.off",
+                    "metrics are off: {} (choose an address by --metrics)",
+                    error.message
+                );
+                Ok(None)
+            }
+        },
+    }
+}
+
+fn introduce(settings: &Settings, sources: &Sources, listeners: &[Listener], metrics: Option<&Listener>) {
+    let (version, name, workers) =
+        (env!("CARGO_PKG_VERSION"), &settings.application_name, settings.pool.workers);
+    let s = if workers == 1 { "" } else { "s" };
+    tracing::info!(
+        event = "start",
+        version,
+        workers,
+        pid = std::process::id(),
+        "supervise {version}: {name} with {workers} async worker{s}"
+    );
+    for remark in &settings.remarks {
+        tracing::warn!(event = "remark", "{remark}");
+    }
+    if settings.worker.application == Application::Welcome {
+        match sources.candidates().as_slice() {
+            [] => {}
+            found => tracing::info!(event = "candidates", "applications in sight: {}", found.join(", ")),
+        }
+    }
+    for listener in listeners {
+        tracing::info!(event = "listening", url = listener.url(), "listening on {}", listener.url());
+    }
+    if let Some(metrics) = metrics {
+        let url = format!("{}/metrics", metrics.url());
+        tracing::info!(event = "metrics", url, "metrics on {url}");
+    }
 }

@@ -38,7 +38,22 @@ pub struct Listener {
 #[derive(Debug)]
 enum Bound {
     Tcp(SocketAddr),
-    Unix { path: PathBuf, inode: u64 },
+    Unix(SocketPath),
+}
+
+/// The path of a unix socket that we made. Removed with the socket, unless somebody else has put his own there since.
+#[derive(Debug)]
+struct SocketPath {
+    path: PathBuf,
+    inode: u64,
+}
+
+impl Drop for SocketPath {
+    fn drop(&mut self) {
+        if fs::symlink_metadata(&self.path).is_ok_and(|data| data.ino() == self.inode) {
+            let _left_behind = fs::remove_file(&self.path);
+        }
+    }
 }
 
 impl Listener {
@@ -58,28 +73,14 @@ impl Listener {
     pub fn url(&self) -> String {
         match &self.bound {
             Bound::Tcp(address) => format!("http://{address}"),
-            Bound::Unix { path, .. } => format!("unix:{}", path.display()),
+            Bound::Unix(SocketPath { path, .. }) => format!("unix:{}", path.display()),
         }
     }
 
     /// Its socket, for the runtime of the metrics server.
     #[must_use]
     pub fn into_socket(self) -> OwnedFd {
-        // Only unix sockets have something to leave behind, and those are never given away.
-        let Self { socket, bound: Bound::Tcp(_) | Bound::Unix { .. } } = self;
-        socket
-    }
-
-    /// Removes the path of a unix socket, unless somebody else has put his own there since.
-    pub fn remove_path(&self) {
-        match &self.bound {
-            Bound::Tcp(_) => {}
-            Bound::Unix { path, inode } => {
-                if fs::symlink_metadata(path).is_ok_and(|data| data.ino() == *inode) {
-                    let _left_behind = fs::remove_file(path);
-                }
-            }
-        }
+        self.socket
     }
 }
 
@@ -167,7 +168,10 @@ fn bind_unix(path: &Path) -> Expected<Listener> {
         fs::set_permissions(path, fs::Permissions::from_mode(UNIX_SOCKET_MODE))?;
         socket.listen(BACKLOG)?;
         let inode = fs::symlink_metadata(path)?.ino();
-        Ok(Listener { socket: socket.into(), bound: Bound::Unix { path: path.to_owned(), inode } })
+        Ok(Listener {
+            socket: socket.into(),
+            bound: Bound::Unix(SocketPath { path: path.to_owned(), inode }),
+        })
     };
     listen().map_err(|error| unix_error(path, &error))
 }
@@ -251,7 +255,7 @@ mod tests {
         let address = BindAddress::Unix(path.clone());
         let ours = Listener::bind(&address, &[]).expect("the stale one is replaced");
         assert_eq!(Listener::bind(&address, &[]).expect_err("ours lives").exit, ExitStatus::Unavailable);
-        ours.remove_path();
+        drop(ours);
         assert!(!path.exists());
     }
 
@@ -261,7 +265,7 @@ mod tests {
         let ours = Listener::bind(&BindAddress::Unix(path.clone()), &[]).expect("bound");
         std::fs::remove_file(&path).expect("there");
         std::fs::write(&path, "another's").expect("written");
-        ours.remove_path();
+        drop(ours);
         assert!(path.exists());
         assert!(
             Listener::bind(&BindAddress::Unix(path.clone()), &[])

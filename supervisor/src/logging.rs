@@ -95,7 +95,7 @@ impl Log {
                 error.message
             ),
             Look::Terminal(_) | Look::Text | Look::Journal => {
-                self.queue.push(format!("{error}\n").into_bytes())
+                self.queue.push(format!("{error}\n").into_bytes());
             }
         }
     }

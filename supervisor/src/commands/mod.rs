@@ -1,0 +1,3 @@
+//! Subcommands: whatever `supervise` does besides running a server.
+
+pub mod check_config;

@@ -1,0 +1,404 @@
+//! The one loop of the supervisor: whatever happens becomes an event for the fleet, and what the fleet orders is done. One thread,
+//! one select, one sleep. Decides no restart itself and waits for nobody.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::{Duration, Instant},
+};
+
+use hyper::StatusCode;
+use supervisor_fleet::{
+    Action, Event, EventKind, Fleet, GenerationId, Moment, Notice, Outcome, Phase, WorkerId,
+};
+use tokio::sync::mpsc;
+
+use crate::{
+    config::{Sources, settings::Settings},
+    error::ExpectedError,
+    metrics, obituary,
+    reload::{self, Decision},
+    signals::{Signals, Wish},
+    stack_dumps::StackDumps,
+    status_server::{Answer, Question, Topic},
+    story,
+    tally::{ReloadResult, Tally},
+    workers::Workers,
+};
+
+/// Batches of worker events taken before deadlines and questions have their turn: a flood must not keep them off for ever.
+const BATCHES_PER_TURN: usize = 64;
+/// What failed workers said last is kept for so many of them.
+const LAST_WORDS_KEPT: usize = 16;
+
+/// What a run starts with.
+#[derive(Debug)]
+pub struct Start {
+    /// When the program began.
+    pub began: Instant,
+    /// Where settings come from at a reload.
+    pub sources: Sources,
+    /// The settings of the first generation.
+    pub settings: Settings,
+    /// None yet, but ready to spawn.
+    pub workers: Workers,
+    /// What came from the operator.
+    pub signals: Signals,
+    /// What came from scrapers and probes.
+    pub questions: mpsc::Receiver<Question>,
+    /// Feeds the jitter of the back-off.
+    pub seed: u64,
+}
+
+/// A run.
+#[derive(Debug)]
+pub struct EventLoop {
+    began: Instant,
+    sources: Sources,
+    fleet: Fleet,
+    /// What the workers of each generation are told.
+    generations: BTreeMap<GenerationId, Settings>,
+    /// Settled settings on their way through the fleet, which gives them their generation.
+    proposed: Option<Settings>,
+    workers: Workers,
+    signals: Signals,
+    questions: mpsc::Receiver<Question>,
+    tally: Tally,
+    dumps: StackDumps,
+    events: VecDeque<EventKind>,
+    last_words: VecDeque<(WorkerId, String)>,
+    finished: Option<Outcome>,
+}
+
+impl EventLoop {
+    /// Ready to run.
+    #[must_use]
+    pub fn new(start: Start) -> Self {
+        let fleet = Fleet::new(start.settings.pool.clone(), start.seed);
+        Self {
+            began: start.began,
+            sources: start.sources,
+            generations: BTreeMap::from([(fleet.generation(), start.settings)]),
+            fleet,
+            proposed: None,
+            workers: start.workers,
+            signals: start.signals,
+            questions: start.questions,
+            tally: Tally::new(),
+            dumps: StackDumps::default(),
+            events: VecDeque::new(),
+            last_words: VecDeque::new(),
+            finished: None,
+        }
+    }
+
+    /// Runs until the fleet says that all is over.
+    ///
+    /// # Errors
+    /// The first boot failed: exit 3, 4 or 71.
+    pub async fn run(mut self) -> Result<(), ExpectedError> {
+        self.apply(EventKind::Start);
+        loop {
+            if let Some(outcome) = self.finished {
+                return self.conclude(outcome);
+            }
+            let deadline = self.next_deadline();
+            tokio::select! {
+                wish = self.signals.next() => self.grant(wish),
+                () = self.workers.readable() => {}
+                Some(question) = self.questions.recv() => self.answer(question),
+                () = sleep_until(self.began, deadline) => {}
+            }
+            // Before any deadline fires, so that no worker is blamed for a message that lay unread.
+            self.take_worker_events();
+            self.fire_deadlines();
+        }
+    }
+
+    fn now(&self) -> Moment {
+        Moment(u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// Gives the fleet an event and does what it orders, and the same with what follows from that at once.
+    fn apply(&mut self, kind: EventKind) {
+        self.events.push_back(kind);
+        while let Some(kind) = self.events.pop_front() {
+            if let EventKind::Ready { worker } = kind {
+                self.note_ready(worker);
+            }
+            for action in self.fleet.step(Event { at: self.now(), kind }) {
+                self.perform(action);
+            }
+        }
+    }
+
+    fn perform(&mut self, action: Action) {
+        match action {
+            Action::Spawn { worker, pool: _, slot, generation, origin: _ } => {
+                let now = self.now();
+                let Some(settings) = self.generations.get(&generation) else {
+                    tracing::error!(
+                        event = "bug",
+                        "generation {} has no settings: please report this",
+                        generation.0
+                    );
+                    self.events.push_back(EventKind::SpawnFailed { worker });
+                    return;
+                };
+                match self.workers.spawn(worker, slot, generation, settings, now) {
+                    Ok(()) => self.tally.starts += 1,
+                    Err(error) => {
+                        let sentence = format!("worker {} could not be started: {error}", slot.0);
+                        tracing::error!(event = "worker.spawn_failed", slot = slot.0, "{sentence}");
+                        self.keep_last_words(worker, sentence);
+                        self.events.push_back(EventKind::SpawnFailed { worker });
+                    }
+                }
+            }
+            Action::Drain { worker, grace_ms } => self.workers.drain(worker, grace_ms),
+            Action::DumpStack { worker } => {
+                let now = self.now();
+                if let Some(live) = self.workers.get_mut(worker) {
+                    self.dumps.ask(worker, live, now);
+                }
+            }
+            Action::Abort { worker } => {
+                if let Some(live) = self.workers.get_mut(worker) {
+                    self.dumps.settle(worker, live);
+                }
+                self.workers.abort(worker);
+            }
+            Action::Kill { worker } => {
+                self.workers.kill(worker);
+                let events = self.workers.look_again(worker);
+                self.events.extend(events);
+            }
+            Action::Retire { worker, reason, exit } => {
+                let now = self.now();
+                let Some(mut gone) = self.workers.remove(worker) else { return };
+                self.dumps.settle(worker, &mut gone);
+                self.tally.exited(worker, &gone, reason);
+                story::tell_exit(&mut gone, reason, exit, now);
+                if let Some(failure) = gone.failure.take() {
+                    self.keep_last_words(worker, failure);
+                }
+                self.forget_old_generations();
+            }
+            Action::Notice(notice) => self.note(notice),
+            Action::Finish { outcome } => self.finished = Some(outcome),
+        }
+    }
+
+    /// Counts what a notice counts, and tells it.
+    fn note(&mut self, notice: Notice) {
+        match &notice {
+            Notice::Restarted { reason, .. } => self.tally.restarted(*reason),
+            Notice::ReloadStarted { generation } => {
+                if let Some(settings) = self.proposed.take() {
+                    self.generations.insert(*generation, settings);
+                }
+            }
+            Notice::ReloadDone { .. } => self.tally.reloaded(ReloadResult::Ok),
+            Notice::ReloadFailed { .. } => self.tally.reloaded(ReloadResult::Failed),
+            Notice::ReloadSuperseded { .. } => self.tally.reloaded(ReloadResult::Superseded),
+            Notice::BackedOff { .. }
+            | Notice::AllReady
+            | Notice::Unresponsive { .. }
+            | Notice::BootTimedOut { .. }
+            | Notice::DrainTimedOut { .. }
+            | Notice::Scaled { .. }
+            | Notice::Stopping { .. }
+            | Notice::Unkillable { .. }
+            | Notice::Stalled { .. }
+            | Notice::InvariantBroken { .. } => {}
+        }
+        let now = self.now();
+        story::tell_notice(&notice, &mut self.workers, self.fleet.ready(), now);
+    }
+
+    fn note_ready(&mut self, worker: WorkerId) {
+        if let Some(live) = self.workers.get_mut(worker) {
+            let boot_ms = live.ready_at.map_or(0, |at| at.0.saturating_sub(live.spawned_at.0));
+            self.tally.boot.observe_ms(boot_ms);
+            tracing::info!(
+                event = "worker.ready",
+                slot = live.slot.0,
+                pid = live.pid().as_raw(),
+                generation = live.generation.0,
+                boot_ms,
+                "{} is ready after {}",
+                live.name(),
+                obituary::duration(boot_ms)
+            );
+        }
+    }
+
+    fn keep_last_words(&mut self, worker: WorkerId, words: String) {
+        self.last_words.push_back((worker, words));
+        if self.last_words.len() > LAST_WORDS_KEPT {
+            self.last_words.pop_front();
+        }
+    }
+
+    /// Settings of generations that no worker has and none will get.
+    fn forget_old_generations(&mut self) {
+        let (serving, reloading) = (self.fleet.generation(), self.fleet.reloading());
+        let workers = &self.workers;
+        self.generations.retain(|generation, _| {
+            *generation >= serving
+                || Some(*generation) == reloading
+                || workers.iter().any(|(_, worker)| worker.generation == *generation)
+        });
+    }
+
+    fn grant(&mut self, wish: Wish) {
+        match wish {
+            Wish::Reload => self.reload(),
+            Wish::Stop(urgency) => self.apply(EventKind::Stop { urgency }),
+            Wish::Scale(by) => self.apply(EventKind::Scale { by }),
+            // Ours first: an orphan may hide behind one of them.
+            Wish::ReapStrangers => {
+                self.take_worker_events();
+                self.workers.reap_strangers();
+            }
+            Wish::NotYet { signal, meaning } => {
+                tracing::warn!(
+                    event = "signal.not_yet",
+                    "{signal} is not there yet ({meaning}): nothing was done"
+                );
+            }
+        }
+    }
+
+    fn reload(&mut self) {
+        if self.fleet.phase() != Phase::Running {
+            tracing::warn!(event = "reload.ignored", "SIGHUP is ignored: the program stops");
+            return;
+        }
+        let newest = self.generations.values().next_back();
+        match newest.map(|running| reload::decide(&self.sources, running)) {
+            Some(Decision::Go(settings)) => {
+                let pool = settings.pool.clone();
+                self.proposed = Some(*settings);
+                self.apply(EventKind::Reload { settings: pool });
+            }
+            Some(Decision::Refuse(why)) => {
+                self.tally.reloaded(ReloadResult::Rejected);
+                tracing::error!(
+                    event = "reload.rejected",
+                    detail = why,
+                    "the reload is rejected, everything stays as it is:"
+                );
+            }
+            None => {}
+        }
+    }
+
+    fn take_worker_events(&mut self) {
+        for _ in 0..BATCHES_PER_TURN {
+            let events = self.workers.events(self.now());
+            if events.is_empty() {
+                break;
+            }
+            for event in events {
+                self.apply(event);
+            }
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Moment> {
+        [self.fleet.next_deadline(), self.workers.next_deadline(), self.dumps.next_deadline()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn fire_deadlines(&mut self) {
+        let now = self.now();
+        for worker in self.dumps.due(now) {
+            if let Some(live) = self.workers.get_mut(worker) {
+                self.dumps.look(worker, live, now);
+            }
+        }
+        for event in self.workers.broken_channels(now) {
+            self.apply(event);
+        }
+        if self.fleet.next_deadline().is_some_and(|deadline| deadline <= now) {
+            self.apply(EventKind::Tick);
+        }
+    }
+
+    fn answer(&mut self, question: Question) {
+        let answer = match question.topic {
+            Topic::Health => Answer {
+                status: StatusCode::OK,
+                content_type: "text/plain; charset=utf-8",
+                body: "ok\n".to_owned(),
+            },
+            Topic::Readiness => self.readiness(),
+            Topic::Metrics => self.numbers(),
+        };
+        // Whoever asked may have gone.
+        let _gone = question.answer.send(answer);
+    }
+
+    /// One ready worker serves; none, or a program that stops, should get no more requests.
+    fn readiness(&self) -> Answer {
+        let (ready, wanted) = (self.fleet.ready(), self.fleet.wanted());
+        let mut reasons = Vec::new();
+        match self.fleet.phase() {
+            Phase::Running => {}
+            Phase::Idle => reasons.push("the program has not started"),
+            Phase::Stopping | Phase::Finished => reasons.push("the program stops"),
+        }
+        if ready == 0 {
+            reasons.push("no worker is ready");
+        }
+        let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        let body = serde_json::json!({
+            "ready": reasons.is_empty(),
+            "reasons": reasons,
+            "workers_ready": ready,
+            "workers_desired": wanted,
+        });
+        Answer { status, content_type: "application/json", body: format!("{body}\n") }
+    }
+
+    fn numbers(&mut self) -> Answer {
+        let now = self.now();
+        self.tally.refresh_usage(&self.workers, now);
+        let sight = metrics::Sight { fleet: &self.fleet, workers: &self.workers, tally: &self.tally, now };
+        match metrics::render(sight) {
+            Ok(body) => Answer { status: StatusCode::OK, content_type: metrics::CONTENT_TYPE, body },
+            Err(error) => {
+                let body = format!("a bug of supervise: {error}\n");
+                Answer {
+                    status: StatusCode::INTERNAL_SERVER_ERROR,
+                    content_type: "text/plain; charset=utf-8",
+                    body,
+                }
+            }
+        }
+    }
+
+    fn conclude(&self, outcome: Outcome) -> Result<(), ExpectedError> {
+        match outcome {
+            Outcome::Stopped => {
+                tracing::info!(event = "stopped", "stopped");
+                Ok(())
+            }
+            Outcome::FirstBootFailed { worker, cause } => {
+                let said =
+                    self.last_words.iter().find(|(id, _)| *id == worker).map(|(_, words)| words.as_str());
+                Err(obituary::first_boot_error(cause, said))
+            }
+        }
+    }
+}
+
+/// Sleeps until a moment of the run; for ever without one.
+async fn sleep_until(began: Instant, deadline: Option<Moment>) {
+    match deadline {
+        Some(Moment(ms)) => tokio::time::sleep_until((began + Duration::from_millis(ms)).into()).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,222 @@
+//! The story of a run, as the log tells it: one line for each notice of the fleet and each worker that is gone. Words only.
+
+use supervisor_fleet::{Exit, ExitReason, Moment, Notice, WorkerId};
+
+use crate::{
+    obituary::{self, duration, failure, is_wanted, label},
+    workers::{LiveWorker, Workers},
+};
+
+/// Tells that a worker is gone, why, and what it left behind.
+pub fn tell_exit(worker: &mut LiveWorker, reason: ExitReason, exit: Exit, now: Moment) {
+    let lived_ms = now.0.saturating_sub(worker.spawned_at.0);
+    let sentence = obituary::sentence(&worker.name(), reason, exit, lived_ms);
+    let (slot, pid, generation, reason_label) =
+        (worker.slot.0, worker.pid().as_raw(), worker.generation.0, label(reason));
+    if is_wanted(reason) && exit == Exit::Code(0) {
+        tracing::info!(event = "worker.exit", slot, pid, generation, reason = reason_label, "{sentence}");
+        return;
+    }
+    let detail = last_words(worker);
+    if is_wanted(reason) {
+        tracing::warn!(
+            event = "worker.exit",
+            slot,
+            pid,
+            generation,
+            reason = reason_label,
+            detail,
+            "{sentence}"
+        );
+    } else {
+        tracing::error!(
+            event = "worker.exit",
+            slot,
+            pid,
+            generation,
+            reason = reason_label,
+            detail,
+            "{sentence}"
+        );
+    }
+}
+
+/// What it said, what it was doing, and what it wrote into its evidence.
+fn last_words(worker: &mut LiveWorker) -> String {
+    let said = worker.failure.clone();
+    let doing = obituary::in_flight(&worker.evidence.requests_in_flight());
+    // A stack that is in the log already would come again from SIGABRT.
+    let wrote = (!worker.stack_told).then(|| worker.evidence.news()).filter(|text| !text.is_empty());
+    [said, doing, wrote].into_iter().flatten().collect::<Vec<_>>().join("\n")
+}
+
+/// Tells what the fleet noticed.
+pub fn tell_notice(notice: &Notice, workers: &mut Workers, ready: u32, now: Moment) {
+    match *notice {
+        Notice::Restarted { slot, reason, worker: _ } => {
+            tracing::info!(
+                event = "worker.restart",
+                slot = slot.0,
+                reason = label(reason),
+                "worker {} is started anew ({})",
+                slot.0,
+                label(reason)
+            );
+        }
+        Notice::BackedOff { slot, delay_ms, deaths } => {
+            let (slot, delay) = (slot.0, duration(delay_ms));
+            let message =
+                format!("worker {slot} died {deaths} times in short order: the next start waits {delay}");
+            tracing::warn!(event = "worker.backoff", slot, delay_ms, deaths, "{message}");
+        }
+        Notice::AllReady => {
+            let boot_ms = now.0;
+            tracing::info!(
+                event = "ready",
+                workers = ready,
+                boot_ms,
+                "ready: {} in {boot_ms} ms",
+                counted(ready)
+            );
+        }
+        Notice::Unresponsive { .. }
+        | Notice::BootTimedOut { .. }
+        | Notice::DrainTimedOut { .. }
+        | Notice::Unkillable { .. } => tell_trouble(notice, workers),
+        Notice::ReloadStarted { .. }
+        | Notice::ReloadDone { .. }
+        | Notice::ReloadFailed { .. }
+        | Notice::ReloadSuperseded { .. } => tell_reload(notice, workers),
+        Notice::Scaled { from, to } => {
+            tracing::info!(event = "scaled", from, to, "{} wanted (before: {from})", counted(to));
+        }
+        Notice::Stopping { workers } => {
+            let left = counted(workers);
+            tracing::info!(
+                event = "stopping",
+                workers,
+                "stopping: {left} to go; the signal once more stops at once"
+            );
+        }
+        Notice::Stalled { stalled_ms } => {
+            let stalled = duration(stalled_ms);
+            tracing::warn!(
+                event = "stalled",
+                stalled_ms,
+                "the supervisor stood still for {stalled}: deadlines begin anew"
+            );
+        }
+        Notice::InvariantBroken { what } => {
+            tracing::error!(event = "bug", "a bug of supervise, please report it: {what}");
+        }
+    }
+}
+
+fn counted(workers: u32) -> String {
+    format!("{workers} worker{}", if workers == 1 { "" } else { "s" })
+}
+
+/// Notices of a worker that does not do what it should.
+fn tell_trouble(notice: &Notice, workers: &mut Workers) {
+    match *notice {
+        Notice::Unresponsive { worker, silent_ms } => {
+            let (name, detail) = name_and_requests(workers, worker);
+            let silent = duration(silent_ms);
+            tracing::error!(
+                event = "worker.unresponsive",
+                detail,
+                "{name} has not answered for {silent}: it is replaced"
+            );
+        }
+        Notice::BootTimedOut { worker, timeout_ms } => {
+            let limit = duration(timeout_ms);
+            let Some(live) = workers.get_mut(worker) else { return };
+            live.failure.get_or_insert(format!("the worker was not ready within {limit} (--boot-timeout)"));
+            tracing::error!(event = "worker.boot_timeout", "{} was not ready within {limit}", live.name());
+        }
+        Notice::DrainTimedOut { worker } => {
+            let (name, detail) = name_and_requests(workers, worker);
+            tracing::warn!(
+                event = "worker.drain_timeout",
+                detail,
+                "{name} did not finish in its time to leave: it is killed"
+            );
+        }
+        Notice::Unkillable { worker } => {
+            let (name, _) = name_and_requests(workers, worker);
+            tracing::error!(
+                event = "worker.unkillable",
+                "{name} does not die of SIGKILL: it hangs in the kernel"
+            );
+        }
+        Notice::Restarted { .. }
+        | Notice::BackedOff { .. }
+        | Notice::AllReady
+        | Notice::ReloadStarted { .. }
+        | Notice::ReloadDone { .. }
+        | Notice::ReloadFailed { .. }
+        | Notice::ReloadSuperseded { .. }
+        | Notice::Scaled { .. }
+        | Notice::Stopping { .. }
+        | Notice::Stalled { .. }
+        | Notice::InvariantBroken { .. } => {}
+    }
+}
+
+fn tell_reload(notice: &Notice, workers: &mut Workers) {
+    match *notice {
+        Notice::ReloadStarted { generation } => {
+            tracing::info!(
+                event = "reload.start",
+                generation = generation.0,
+                "reload: starting generation {}",
+                generation.0
+            );
+        }
+        Notice::ReloadDone { generation, took_ms } => tracing::info!(
+            event = "reload.ok",
+            generation = generation.0,
+            took_ms,
+            "reload: generation {} serves after {took_ms} ms",
+            generation.0
+        ),
+        Notice::ReloadFailed { generation, worker, cause } => {
+            let said = workers
+                .get_mut(worker)
+                .and_then(|live| live.failure.clone())
+                .unwrap_or_else(|| failure(cause));
+            tracing::error!(
+                event = "reload.failed",
+                generation = generation.0,
+                "reload failed, the old workers go on serving: {said}"
+            );
+        }
+        Notice::ReloadSuperseded { generation } => tracing::info!(
+            event = "reload.superseded",
+            generation = generation.0,
+            "reload: generation {} is given up for a newer one",
+            generation.0
+        ),
+        Notice::Restarted { .. }
+        | Notice::BackedOff { .. }
+        | Notice::AllReady
+        | Notice::Unresponsive { .. }
+        | Notice::BootTimedOut { .. }
+        | Notice::DrainTimedOut { .. }
+        | Notice::Unkillable { .. }
+        | Notice::Scaled { .. }
+        | Notice::Stopping { .. }
+        | Notice::Stalled { .. }
+        | Notice::InvariantBroken { .. } => {}
+    }
+}
+
+fn name_and_requests(workers: &mut Workers, worker: WorkerId) -> (String, String) {
+    match workers.get_mut(worker) {
+        Some(live) => {
+            let requests = obituary::in_flight(&live.evidence.requests_in_flight());
+            (live.name(), requests.unwrap_or_else(|| "no request in flight".to_owned()))
+        }
+        None => ("a worker".to_owned(), String::new()),
+    }
+}

@@ -1,0 +1,435 @@
+//! The workers that live now, as the shell knows them: process, pipes, evidence and scoreboard record of each, and what it said.
+//! Turns what comes from them into events; decides nothing.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    io,
+    os::fd::{AsFd, AsRawFd, BorrowedFd},
+    path::PathBuf,
+};
+
+use nix::{sys::signal::Signal, unistd::Pid};
+use protocol::{FromWorker, ToWorker, inherited};
+use supervisor_fleet::{EventKind, Exit, FailurePhase, GenerationId, Moment, Slot, WorkerId};
+
+use crate::{
+    config::settings::Settings,
+    control_pipes::{ChannelState, ControlPipes},
+    evidence::Evidence,
+    histogram::{Histogram, LOOP_LAG_BOUNDS_MS},
+    listeners::Listener,
+    out_of_memory::OutOfMemory,
+    proc_files::ProcessStat,
+    processes::{Process, ProcessPlan, reap_strangers},
+    scoreboard::{Lease, Scoreboard},
+    watch::{Source, Watch},
+};
+
+/// A worker that exits closes its pipe a moment before it can be reaped; one that closes it and lives is broken.
+const EXIT_AFTER_CLOSE_MS: u64 = 500;
+
+/// One worker.
+#[derive(Debug)]
+pub struct LiveWorker {
+    /// Its number for people.
+    pub slot: Slot,
+    /// Its code and settings.
+    pub generation: GenerationId,
+    /// Where its last words are.
+    pub evidence: Evidence,
+    /// Its record in the scoreboard.
+    pub lease: Lease,
+    /// When it was spawned.
+    pub spawned_at: Moment,
+    /// When it said that it is ready.
+    pub ready_at: Option<Moment>,
+    /// When its loop answered last.
+    pub heard_at: Option<Moment>,
+    /// The signal that makes it write its stacks.
+    pub stack_signal: Option<i32>,
+    /// What it said when it could not go on.
+    pub failure: Option<String>,
+    /// A stack of it is in the log already.
+    pub stack_told: bool,
+    /// Set once it is reaped.
+    pub last_stat: Option<ProcessStat>,
+    /// Since when its pipe is closed.
+    closed_at: Option<Moment>,
+    /// Whether we sent SIGKILL, so that it is no riddle who did.
+    killed_by_us: bool,
+    process: Process,
+    pipes: ControlPipes,
+}
+
+impl LiveWorker {
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> Pid {
+        self.process.pid()
+    }
+
+    /// "worker 2 (pid 411)".
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("worker {} (pid {})", self.slot.0, self.pid())
+    }
+
+    /// Sends a signal, by number, to the process alone.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn signal(&self, number: i32) -> io::Result<()> {
+        self.process.signal(number)
+    }
+}
+
+/// What every worker shares.
+#[derive(Debug)]
+pub struct Workers {
+    program: PathBuf,
+    listeners: Vec<Listener>,
+    scoreboard: Scoreboard,
+    watch: Watch,
+    live: BTreeMap<WorkerId, LiveWorker>,
+    out_of_memory: OutOfMemory,
+    /// How long the workers' loops took to answer.
+    pub loop_lag: Histogram,
+}
+
+impl Workers {
+    /// None yet. `program` is the `worker` binary. Must be made inside the runtime.
+    ///
+    /// # Errors
+    /// No descriptors or no memory left.
+    pub fn new(program: PathBuf, listeners: Vec<Listener>) -> io::Result<Self> {
+        let (scoreboard, watch) = (Scoreboard::new()?, Watch::new()?);
+        let loop_lag = Histogram::new(&LOOP_LAG_BOUNDS_MS);
+        let (live, out_of_memory) = (BTreeMap::new(), OutOfMemory::new());
+        Ok(Self { program, listeners, scoreboard, watch, live, out_of_memory, loop_lag })
+    }
+
+    /// One of them.
+    pub fn get_mut(&mut self, id: WorkerId) -> Option<&mut LiveWorker> {
+        self.live.get_mut(&id)
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = (WorkerId, &LiveWorker)> {
+        self.live.iter().map(|(&id, worker)| (id, worker))
+    }
+
+    /// The shared numbers.
+    #[must_use]
+    pub fn scoreboard(&self) -> &Scoreboard {
+        &self.scoreboard
+    }
+
+    /// Sleeps until a worker has something to say or is over.
+    pub async fn readable(&self) {
+        self.watch.readable().await;
+    }
+
+    /// Makes a process for a spawn order.
+    ///
+    /// # Errors
+    /// What the kernel says; nothing is left behind.
+    pub fn spawn(
+        &mut self,
+        id: WorkerId,
+        slot: Slot,
+        generation: GenerationId,
+        settings: &Settings,
+        now: Moment,
+    ) -> io::Result<()> {
+        let (pipes, ends) = ControlPipes::open()?;
+        let evidence = Evidence::new()?;
+        let lease = self
+            .scoreboard
+            .lease()
+            .ok_or_else(|| io::Error::other("all records of the scoreboard are in use"))?;
+        let listeners: Vec<BorrowedFd<'_>> = self.listeners.iter().map(AsFd::as_fd).collect();
+        let gift = Inheritance {
+            control_in: ends.control_in.as_fd(),
+            control_out: ends.control_out.as_fd(),
+            scoreboard: self.scoreboard.as_fd(),
+            evidence: evidence.as_fd(),
+            listeners,
+        };
+        let spawned = gift.environment(lease, slot, generation, settings).and_then(|environment| {
+            let arguments = vec![OsString::from(&settings.application_name)];
+            let directory = settings.directory.clone();
+            let inherited = gift.descriptors();
+            Process::spawn(ProcessPlan {
+                program: &self.program,
+                name: "worker",
+                arguments,
+                environment,
+                directory,
+                inherited,
+            })
+        });
+        let process = match spawned {
+            Ok(process) => process,
+            Err(error) => {
+                self.scoreboard.fold(lease);
+                return Err(error);
+            }
+        };
+        self.watch.add(id, Source::Pipe, &pipes.readable_end())?;
+        self.watch.add(id, Source::Process, &process)?;
+        let worker = LiveWorker {
+            slot,
+            generation,
+            evidence,
+            lease,
+            spawned_at: now,
+            ready_at: None,
+            heard_at: None,
+            stack_signal: None,
+            failure: None,
+            stack_told: false,
+            last_stat: None,
+            closed_at: None,
+            killed_by_us: false,
+            process,
+            pipes,
+        };
+        self.live.insert(id, worker);
+        Ok(())
+    }
+
+    /// Tells a worker to drain. One that cannot be told gets SIGTERM, which means the same to it.
+    pub fn drain(&self, id: WorkerId, grace_ms: u64) {
+        let Some(worker) = self.live.get(&id) else { return };
+        if worker.pipes.send(&ToWorker::Drain { grace_ms }).is_err() {
+            // If it is gone, its exit will say so.
+            let _gone = worker.process.signal(Signal::SIGTERM as i32);
+        }
+    }
+
+    /// SIGABRT to the group, and SIGCONT: a stopped process acts on nothing else.
+    pub fn abort(&self, id: WorkerId) {
+        if let Some(worker) = self.live.get(&id) {
+            worker.process.signal_group(Signal::SIGABRT);
+            worker.process.signal_group(Signal::SIGCONT);
+        }
+    }
+
+    /// SIGKILL to the group.
+    pub fn kill(&mut self, id: WorkerId) {
+        if let Some(worker) = self.live.get_mut(&id) {
+            worker.killed_by_us = true;
+            worker.process.signal_group(Signal::SIGKILL);
+        }
+    }
+
+    /// The worker's story is over: its counts are folded, its descriptors closed.
+    pub fn remove(&mut self, id: WorkerId) -> Option<LiveWorker> {
+        let worker = self.live.remove(&id)?;
+        self.watch.remove(&worker.pipes.readable_end());
+        self.scoreboard.fold(worker.lease);
+        Some(worker)
+    }
+
+    /// What came from workers since the last call, in order; empty when nothing is left to read.
+    pub fn events(&mut self, now: Moment) -> Vec<EventKind> {
+        let mut events = Vec::new();
+        for (id, source) in self.watch.ready_now() {
+            self.hear(id, now, &mut events);
+            match source {
+                Source::Pipe => {}
+                Source::Process => self.reap(id, &mut events),
+            }
+        }
+        events
+    }
+
+    /// Looks once more whether a worker can be reaped, for one that should long be gone.
+    pub fn look_again(&mut self, id: WorkerId) -> Vec<EventKind> {
+        let mut events = Vec::new();
+        self.reap(id, &mut events);
+        events
+    }
+
+    /// Reaps orphans that were given to us.
+    pub fn reap_strangers(&self) {
+        let reaped = reap_strangers(|pid| {
+            self.live.values().any(|worker| worker.last_stat.is_none() && worker.pid() == pid)
+        });
+        if reaped > 0 {
+            tracing::debug!(
+                event = "strangers.reaped",
+                count = reaped,
+                "{reaped} orphaned processes were reaped"
+            );
+        }
+    }
+
+    /// When a closed pipe becomes a broken channel, if there is one.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Moment> {
+        self.live.values().filter_map(LiveWorker::broken_at).min()
+    }
+
+    /// Workers whose pipe has been closed for too long while they live.
+    pub fn broken_channels(&mut self, now: Moment) -> Vec<EventKind> {
+        let mut events = Vec::new();
+        for (&id, worker) in &mut self.live {
+            if worker.broken_at().is_some_and(|at| at <= now) {
+                tracing::error!(
+                    event = "worker.channel",
+                    pid = worker.pid().as_raw(),
+                    "{} closed its control pipe and lives",
+                    worker.name()
+                );
+                worker.closed_at = None;
+                events.push(EventKind::ChannelBroken { worker: id });
+            }
+        }
+        events
+    }
+
+    /// Reads the pipe of one worker.
+    fn hear(&mut self, id: WorkerId, now: Moment, events: &mut Vec<EventKind>) {
+        let Some(worker) = self.live.get_mut(&id) else { return };
+        let (messages, state) = worker.pipes.receive();
+        for message in messages {
+            match &message {
+                FromWorker::Heartbeat { loop_lag_ms, .. } => self.loop_lag.observe_ms(*loop_lag_ms),
+                // By now every death before has its explanation, so kills that were counted since belong to others.
+                FromWorker::Ready => self.out_of_memory.forget(),
+                FromWorker::Hello { .. }
+                | FromWorker::Loaded { .. }
+                | FromWorker::Draining
+                | FromWorker::Failed { .. }
+                | FromWorker::ReplaceMe { .. } => {}
+            }
+            events.extend(worker.note(id, message, now));
+        }
+        match state {
+            ChannelState::Open => return,
+            ChannelState::Closed => worker.closed_at = Some(now),
+            ChannelState::Garbage(what) => {
+                tracing::error!(
+                    event = "worker.channel",
+                    pid = worker.pid().as_raw(),
+                    "{} broke the control channel: {what}",
+                    worker.name()
+                );
+                events.push(EventKind::ChannelBroken { worker: id });
+            }
+        }
+        self.watch.remove(&worker.pipes.readable_end());
+    }
+
+    fn reap(&mut self, id: WorkerId, events: &mut Vec<EventKind>) {
+        let Some(worker) = self.live.get_mut(&id) else { return };
+        let Some(death) = worker.process.try_reap() else { return };
+        self.watch.remove(&worker.process);
+        worker.last_stat = death.last;
+        worker.closed_at = None;
+        let unexplained = death.exit == Exit::Signal(Signal::SIGKILL as i32) && !worker.killed_by_us;
+        let exit =
+            if unexplained && self.out_of_memory.explains_a_kill() { Exit::OutOfMemory } else { death.exit };
+        events.push(EventKind::Exited { worker: id, exit });
+    }
+}
+
+impl LiveWorker {
+    fn broken_at(&self) -> Option<Moment> {
+        self.closed_at.map(|at| Moment(at.0 + EXIT_AFTER_CLOSE_MS))
+    }
+
+    /// Takes a message: what it tells people is kept here, what it tells the fleet is the event.
+    fn note(&mut self, worker: WorkerId, message: FromWorker, now: Moment) -> Option<EventKind> {
+        let name = self.name();
+        match message {
+            FromWorker::Hello { version, pid: _, runtime, stack_signal } => {
+                if version != protocol::VERSION {
+                    let ours = protocol::VERSION;
+                    tracing::error!(
+                        event = "worker.version",
+                        "{name} speaks version {version} of the control channel, not {ours}: rebuild it"
+                    );
+                    return Some(EventKind::ChannelBroken { worker });
+                }
+                tracing::debug!(event = "worker.hello", runtime, "{name} runs on {runtime}");
+                self.stack_signal = stack_signal;
+                Some(EventKind::Hello { worker })
+            }
+            FromWorker::Loaded { application } => {
+                tracing::debug!(event = "worker.loaded", application, "{name} loaded: {application}");
+                Some(EventKind::Loaded { worker })
+            }
+            FromWorker::Ready => {
+                self.ready_at.get_or_insert(now);
+                self.heard_at = Some(now);
+                Some(EventKind::Ready { worker })
+            }
+            FromWorker::Heartbeat { loop_lag_ms: _, in_flight: _, oldest_request_ms: _ } => {
+                self.heard_at = Some(now);
+                Some(EventKind::Heartbeat { worker })
+            }
+            FromWorker::Draining => Some(EventKind::Draining { worker }),
+            FromWorker::Failed { phase, message } => {
+                self.failure = Some(message);
+                Some(EventKind::Failed { worker, phase: phase_of(phase) })
+            }
+            FromWorker::ReplaceMe { reason } => {
+                tracing::info!(event = "worker.replace_me", "{name} asks to be replaced: {reason}");
+                Some(EventKind::ReplaceMe { worker })
+            }
+        }
+    }
+}
+
+fn phase_of(phase: protocol::Phase) -> FailurePhase {
+    match phase {
+        protocol::Phase::Load => FailurePhase::Load,
+        protocol::Phase::Startup => FailurePhase::Startup,
+        protocol::Phase::Serve => FailurePhase::Serve,
+    }
+}
+
+/// The descriptors that a worker gets.
+struct Inheritance<'a> {
+    control_in: BorrowedFd<'a>,
+    control_out: BorrowedFd<'a>,
+    scoreboard: BorrowedFd<'a>,
+    evidence: BorrowedFd<'a>,
+    listeners: Vec<BorrowedFd<'a>>,
+}
+
+impl<'a> Inheritance<'a> {
+    fn descriptors(&self) -> Vec<BorrowedFd<'a>> {
+        let mut all = vec![self.control_in, self.control_out, self.scoreboard, self.evidence];
+        all.extend(&self.listeners);
+        all
+    }
+
+    fn environment(
+        &self,
+        lease: Lease,
+        slot: Slot,
+        generation: GenerationId,
+        settings: &Settings,
+    ) -> io::Result<Vec<(OsString, OsString)>> {
+        let number = |fd: BorrowedFd<'_>| fd.as_raw_fd().to_string();
+        let listeners: Vec<String> = self.listeners.iter().map(|fd| number(*fd)).collect();
+        let entries = [
+            (inherited::CONTROL_IN, number(self.control_in)),
+            (inherited::CONTROL_OUT, number(self.control_out)),
+            (inherited::LISTENERS, listeners.join(",")),
+            (inherited::SCOREBOARD, number(self.scoreboard)),
+            (inherited::SCOREBOARD_RECORD, lease.index().to_string()),
+            (inherited::EVIDENCE, number(self.evidence)),
+            (inherited::SLOT, slot.0.to_string()),
+            (inherited::GENERATION, generation.0.to_string()),
+            (inherited::SETTINGS, serde_json::to_string(&settings.worker)?),
+        ];
+        let own =
+            settings.environment.iter().map(|entry| (entry.name.clone().into(), entry.value.clone().into()));
+        Ok(own.chain(entries.map(|(name, value)| (name.into(), value.into()))).collect())
+    }
+}
