@@ -88,7 +88,10 @@ pub fn settle(raw: RawSettings, surroundings: &Surroundings) -> Expected<Setting
     if raw.worker_class == Some(WorkerClass::AsyncByAlias) {
         remarks.push("this worker class is `async` here".to_owned());
     }
-    let directory = surroundings.directory.join(raw.chdir.clone().unwrap_or_default());
+    let directory = match &raw.chdir {
+        Some(chdir) => surroundings.directory.join(chdir),
+        None => surroundings.directory.clone(),
+    };
     let application = application(&raw, &directory)?;
     let bind = bind(&raw, surroundings)?;
     let pool = pool(&raw, surroundings, &mut remarks)?;
