@@ -49,9 +49,8 @@ pub(crate) struct Sample {
     pub(crate) contender: Contender,
     pub(crate) round: u32,
     pub(crate) figures: BTreeMap<Figure, f64>,
-    /// Processors that others kept busy meanwhile, and that the host gave to others: the noise in this sample.
-    pub(crate) foreign_processors: f64,
-    pub(crate) stolen_processors: f64,
+    /// None for what is over before the kernel's counters move.
+    pub(crate) noise: Option<Noise>,
 }
 
 impl Sample {
@@ -59,7 +58,9 @@ impl Sample {
     pub(crate) fn summary(&self) -> String {
         let figures: Vec<String> =
             self.figures.iter().map(|(figure, value)| format!("{value:.2} {}", figure.title())).collect();
-        format!("{}, {:.2} processors of foreign work", figures.join(", "), self.foreign_processors)
+        let noise =
+            self.noise.map_or(String::new(), |noise| format!(", {:.2} foreign", noise.foreign_processors));
+        figures.join(", ") + &noise
     }
 }
 
@@ -73,7 +74,6 @@ impl Bench<'_> {
             | Workload::NewConnections { .. }
             | Workload::Start => 1,
         };
-        let before = Account::open()?;
         let (server, address) = self.start(contender, workers)?;
         let exchange = Exchange {
             address,
@@ -91,19 +91,12 @@ impl Bench<'_> {
             Workload::NewConnections { at_a_time } => self.new_connections(&server, &exchange, at_a_time)?,
             Workload::Start => {
                 let milliseconds = server.start_time.as_secs_f64() * 1000.0;
-                let noise = before.close(process_tree::cpu_time(server.pid())?)?;
-                (BTreeMap::from([(Figure::StartMilliseconds, milliseconds)]), noise)
+                (BTreeMap::from([(Figure::StartMilliseconds, milliseconds)]), None)
             }
             Workload::Idle { workers } => self.idle(&server, workers)?,
         };
         server.stop()?;
-        Ok(Sample {
-            contender,
-            round,
-            figures,
-            foreign_processors: noise.foreign,
-            stolen_processors: noise.stolen,
-        })
+        Ok(Sample { contender, round, figures, noise })
     }
 
     /// The body that `contender` answers, whatever it is.
@@ -147,7 +140,7 @@ impl Bench<'_> {
         exchange: Exchange,
         connections: usize,
         pace: Pace,
-    ) -> io::Result<(BTreeMap<Figure, f64>, Noise)> {
+    ) -> io::Result<(BTreeMap<Figure, f64>, Option<Noise>)> {
         let mut client = Client::connect(exchange, connections)?;
         sound(&client.run(pace, WARM_UP.min(self.duration))?, server)?;
         let account = Account::open()?;
@@ -156,7 +149,7 @@ impl Bench<'_> {
         let cpu = process_tree::cpu_time(server.pid())?.saturating_sub(cpu_before);
         let noise = account.close(cpu)?;
         sound(&outcome, server)?;
-        Ok((load_figures(&mut outcome, cpu), noise))
+        Ok((load_figures(&mut outcome, cpu), Some(noise)))
     }
 
     fn new_connections(
@@ -164,7 +157,7 @@ impl Bench<'_> {
         server: &Server,
         exchange: &Exchange,
         at_a_time: usize,
-    ) -> io::Result<(BTreeMap<Figure, f64>, Noise)> {
+    ) -> io::Result<(BTreeMap<Figure, f64>, Option<Noise>)> {
         sound(&run_new_connections(exchange, at_a_time, WARM_UP.min(self.duration))?, server)?;
         let account = Account::open()?;
         let cpu_before = process_tree::cpu_time(server.pid())?;
@@ -172,10 +165,10 @@ impl Bench<'_> {
         let cpu = process_tree::cpu_time(server.pid())?.saturating_sub(cpu_before);
         let noise = account.close(cpu)?;
         sound(&outcome, server)?;
-        Ok((load_figures(&mut outcome, cpu), noise))
+        Ok((load_figures(&mut outcome, cpu), Some(noise)))
     }
 
-    fn idle(&self, server: &Server, workers: u32) -> io::Result<(BTreeMap<Figure, f64>, Noise)> {
+    fn idle(&self, server: &Server, workers: u32) -> io::Result<(BTreeMap<Figure, f64>, Option<Noise>)> {
         settle(server, workers)?;
         let account = Account::open()?;
         let cpu_before = process_tree::cpu_time(server.pid())?;
@@ -195,7 +188,7 @@ impl Bench<'_> {
             (Figure::TreePssMebibytes, mebibytes(tree_bytes)),
             (Figure::SupervisorWakeUpsPerSecond, as_f64(wake_ups) / seconds),
         ]);
-        Ok((figures, noise))
+        Ok((figures, Some(noise)))
     }
 }
 
@@ -260,10 +253,13 @@ struct Account {
     own: Duration,
 }
 
-/// Other work during a measurement, in processors.
-struct Noise {
-    foreign: f64,
-    stolen: f64,
+/// Other work during a measurement.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(crate) struct Noise {
+    /// Processors that others kept busy.
+    pub(crate) foreign_processors: f64,
+    /// Processors that the host gave to others.
+    pub(crate) stolen_processors: f64,
 }
 
 impl Account {
@@ -278,8 +274,8 @@ impl Account {
         let busy = now.busy.saturating_sub(self.machine.busy);
         let ours = server + own_cpu()?.saturating_sub(self.own);
         Ok(Noise {
-            foreign: busy.saturating_sub(ours).as_secs_f64() / seconds,
-            stolen: now.stolen.saturating_sub(self.machine.stolen).as_secs_f64() / seconds,
+            foreign_processors: busy.saturating_sub(ours).as_secs_f64() / seconds,
+            stolen_processors: now.stolen.saturating_sub(self.machine.stolen).as_secs_f64() / seconds,
         })
     }
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::{
     contenders::Contender,
-    measure::Sample,
+    measure::{Noise, Sample},
     peers::Python,
     rows::{Against, Bound, Figure, Row},
     statistics::{Spread, spread},
@@ -67,16 +67,20 @@ impl RowReport {
         figures.sort();
         figures.dedup();
         let Some(main) = figures.first().copied() else { return };
-        let noise = |of: fn(&Sample) -> f64| spread(self.samples.iter().map(of)).map_or(0.0, |s| s.median);
         writeln_to(text, format_args!("\n### {}: {} (Python {})\n", self.name, self.title, self.python));
-        writeln_to(
-            text,
-            format_args!(
-                "Noise: {:.2} processors of foreign work, {:.2} stolen (medians).\n",
-                noise(|sample| sample.foreign_processors),
-                noise(|sample| sample.stolen_processors)
-            ),
-        );
+        let noise =
+            |of: fn(&Noise) -> f64| spread(self.samples.iter().filter_map(|s| s.noise.as_ref()).map(of));
+        if let (Some(foreign), Some(stolen)) =
+            (noise(|n| n.foreign_processors), noise(|n| n.stolen_processors))
+        {
+            writeln_to(
+                text,
+                format_args!(
+                    "Noise (medians): others kept {:.2} processors busy, the host took {:.2}.\n",
+                    foreign.median, stolen.median
+                ),
+            );
+        }
         let titles: String = figures[1..].iter().map(|figure| format!(" {} |", figure.title())).collect();
         writeln_to(text, format_args!("| server | {} | min–max | supervise ÷ it |{titles}", main.title()));
         writeln_to(text, format_args!("|{}", "---|".repeat(figures.len() + 3)));
@@ -236,13 +240,7 @@ mod tests {
     const CPU: Figure = Figure::CpuMicrosecondsPerRequest;
 
     fn sample(contender: Contender, round: u32, cost: f64) -> Sample {
-        Sample {
-            contender,
-            round,
-            figures: BTreeMap::from([(CPU, cost)]),
-            foreign_processors: 0.0,
-            stolen_processors: 0.0,
-        }
+        Sample { contender, round, figures: BTreeMap::from([(CPU, cost)]), noise: None }
     }
 
     fn two_peers() -> Vec<Sample> {
