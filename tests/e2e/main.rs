@@ -10,6 +10,7 @@ mod broken_reload;
 mod card;
 mod crash;
 mod crash_loop;
+mod deploy;
 mod first_boot_fails;
 mod footprint;
 mod hang;
