@@ -1,7 +1,12 @@
 //! Counts what the engine does, into the memory that the supervisor reads: the scoreboard record for charts, and the table of
 //! requests in flight for whoever must explain a hang. On the request path: stores to memory, and nothing else.
 
-use std::{cell::Cell, rc::Rc, sync::atomic::Ordering::Relaxed, time::Duration};
+use std::{
+    cell::Cell,
+    rc::Rc,
+    sync::atomic::{AtomicU32, Ordering::Relaxed},
+    time::Duration,
+};
 
 use nix::time::{ClockId, clock_gettime};
 use protocol::{
@@ -61,16 +66,6 @@ impl WorkerMeter {
         self.record.add(Counter::AppExceptions, 1);
     }
 
-    fn adjust(&self, connections: i32, requests: i32) {
-        let record = self.record;
-        let open = record.connections.load(Relaxed).saturating_add_signed(connections);
-        let in_flight = record.in_flight.load(Relaxed).saturating_add_signed(requests);
-        record.connections.store(open, Relaxed);
-        record.in_flight.store(in_flight, Relaxed);
-        // An HTTP/1 connection carries one request at a time, so what has none is idle.
-        record.connections_idle.store(open.saturating_sub(in_flight), Relaxed);
-    }
-
     fn name_request(&self, line: &[u8]) -> usize {
         let free = self.free.get();
         if free == 0 {
@@ -101,21 +96,29 @@ impl WorkerMeter {
 impl Meter for WorkerMeter {
     fn connection_opened(&self) {
         self.record.add(Counter::ConnectionsAccepted, 1);
-        self.adjust(1, 0);
+        adjust(&self.record.connections, 1);
     }
 
     fn connection_closed(&self) {
-        self.adjust(-1, 0);
+        adjust(&self.record.connections, -1);
+    }
+
+    fn connection_idle(&self) {
+        adjust(&self.record.connections_idle, 1);
+    }
+
+    fn connection_busy(&self) {
+        adjust(&self.record.connections_idle, -1);
     }
 
     fn request_started(&self, line: &[u8]) -> usize {
-        self.adjust(0, 1);
+        adjust(&self.record.in_flight, 1);
         self.name_request(line)
     }
 
     fn request_finished(&self, request: usize, outcome: RequestOutcome) {
         self.forget_request(request);
-        self.adjust(0, -1);
+        adjust(&self.record.in_flight, -1);
         let record = self.record;
         if let Some(class) = status_class(outcome.status) {
             record.add(class, 1);
@@ -130,7 +133,8 @@ impl Meter for WorkerMeter {
 
     fn request_refused(&self, status: u16) {
         let reason = match status {
-            408 => Counter::RejectedTimeout,
+            // `timed_out` counts it.
+            408 => return,
             413 => Counter::RejectedBodyTooLarge,
             414 | 431 => Counter::RejectedHeadTooLarge,
             _ => Counter::RejectedBadRequest,
@@ -158,6 +162,11 @@ impl LoadGauge {
     }
 }
 
+/// Moves a gauge. This worker is its only writer, so a load and a store are enough.
+fn adjust(gauge: &AtomicU32, by: i32) {
+    gauge.store(gauge.load(Relaxed).saturating_add_signed(by), Relaxed);
+}
+
 fn status_class(status: u16) -> Option<Counter> {
     match status / 100 {
         1 => Some(Counter::Responses1xx),
@@ -173,4 +182,121 @@ fn status_class(status: u16) -> Option<Counter> {
 fn now_ms() -> u64 {
     let now = clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE).map_or(Duration::ZERO, Duration::from);
     u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::atomic::Ordering::Relaxed, time::Duration};
+
+    use protocol::{
+        evidence::{self, REQUEST_SLOTS},
+        scoreboard::Counter,
+    };
+    use worker_server::{Meter as _, RequestOutcome};
+
+    use super::WorkerMeter;
+    use crate::scoreboard_mapping::{EvidenceTable, Scoreboard};
+
+    fn meter() -> (WorkerMeter, Scoreboard, EvidenceTable) {
+        let (scoreboard, table) = (Scoreboard::private().unwrap(), EvidenceTable::private().unwrap());
+        (WorkerMeter::new(scoreboard, table), scoreboard, table)
+    }
+
+    fn outcome(status: u16) -> RequestOutcome {
+        let duration = Duration::from_micros(1_500);
+        RequestOutcome { status, duration, request_bytes: 10, reply_bytes: 20, aborted: false }
+    }
+
+    /// The table as the supervisor reads it.
+    fn lines(table: EvidenceTable) -> Vec<String> {
+        let words = table.entries().iter().flatten();
+        let memory: Vec<u8> = words.flat_map(|word| word.load(Relaxed).to_ne_bytes()).collect();
+        evidence::requests_in_flight(&memory).into_iter().map(|request| request.line).collect()
+    }
+
+    #[test]
+    fn a_request_is_in_the_table_while_it_is_in_flight() {
+        let (meter, scoreboard, table) = meter();
+        let long = format!("GET /{} HTTP/1.1", "x".repeat(500));
+        let (one, other) =
+            (meter.request_started(b"GET /a HTTP/1.1"), meter.request_started(long.as_bytes()));
+        assert_eq!(lines(table), ["GET /a HTTP/1.1", &long[..evidence::REQUEST_LINE_BYTES]]);
+        assert_eq!(meter.load_gauge().load().in_flight, 2);
+        meter.request_finished(one, outcome(200));
+        // A shorter line in a place that a longer one had shows nothing of it.
+        meter.request_finished(other, outcome(200));
+        meter.request_started(b"GET /b HTTP/1.1");
+        meter.request_started(b"GET /c HTTP/1.1");
+        assert_eq!(lines(table), ["GET /b HTTP/1.1", "GET /c HTTP/1.1"]);
+        assert_eq!(scoreboard.own().in_flight.load(Relaxed), 2);
+    }
+
+    #[test]
+    fn requests_beyond_the_table_are_counted_and_not_named() {
+        let (meter, scoreboard, table) = meter();
+        let requests: Vec<usize> =
+            (0..REQUEST_SLOTS + 5).map(|_| meter.request_started(b"GET / HTTP/1.1")).collect();
+        assert_eq!(lines(table).len(), REQUEST_SLOTS);
+        assert_eq!(meter.load_gauge().load().in_flight as usize, REQUEST_SLOTS + 5);
+        for request in requests {
+            meter.request_finished(request, outcome(204));
+        }
+        assert_eq!(lines(table).len(), 0);
+        assert_eq!(scoreboard.own().get(Counter::Responses2xx), (REQUEST_SLOTS + 5) as u64);
+        assert_eq!(meter.load_gauge().load(), super::Load::default());
+    }
+
+    #[test]
+    fn an_outcome_is_counted_by_its_class() {
+        let (meter, scoreboard, _table) = meter();
+        for status in [101, 200, 302, 404, 500, 599, 0] {
+            let request = meter.request_started(b"GET / HTTP/1.1");
+            meter.request_finished(request, RequestOutcome { aborted: status == 0, ..outcome(status) });
+        }
+        let record = scoreboard.own();
+        let counted = [
+            Counter::Responses1xx,
+            Counter::Responses2xx,
+            Counter::Responses3xx,
+            Counter::Responses4xx,
+            Counter::Responses5xx,
+            Counter::ResponsesAborted,
+        ];
+        assert_eq!(counted.map(|counter| record.get(counter)), [1, 1, 1, 1, 2, 1]);
+        assert_eq!(
+            (record.get(Counter::RequestBodyBytes), record.get(Counter::ResponseBodyBytes)),
+            (70, 140)
+        );
+        assert_eq!(record.durations().1, 7 * 1_500);
+    }
+
+    #[test]
+    fn a_refusal_is_counted_by_its_reason() {
+        let (meter, scoreboard, _table) = meter();
+        for status in [400, 501, 505, 413, 414, 431, 408] {
+            meter.request_refused(status);
+        }
+        meter.timed_out();
+        let counted = [
+            Counter::RejectedBadRequest,
+            Counter::RejectedBodyTooLarge,
+            Counter::RejectedHeadTooLarge,
+            Counter::RejectedTimeout,
+        ];
+        assert_eq!(counted.map(|counter| scoreboard.own().get(counter)), [3, 1, 2, 1]);
+    }
+
+    #[test]
+    fn gauges_follow_the_connections() {
+        let (meter, scoreboard, _table) = meter();
+        meter.connection_opened();
+        meter.connection_idle();
+        meter.connection_opened();
+        let record = scoreboard.own();
+        assert_eq!((record.connections.load(Relaxed), record.connections_idle.load(Relaxed)), (2, 1));
+        meter.connection_busy();
+        meter.connection_closed();
+        assert_eq!((record.connections.load(Relaxed), record.connections_idle.load(Relaxed)), (1, 0));
+        assert_eq!(record.get(Counter::ConnectionsAccepted), 2);
+    }
 }
