@@ -13,7 +13,7 @@ pub mod fair_accept;
 pub mod farewell;
 pub mod inherited_sockets;
 pub mod listen;
-mod logging;
+pub mod logging;
 pub mod meter;
 pub mod native_launch;
 pub mod program;

@@ -14,7 +14,7 @@ use tracing::level_filters::LevelFilter;
 const MAX_LINE_BYTES: usize = 4096;
 
 /// Starts logging. An application that set up its own `tracing` subscriber before keeps it.
-pub(crate) fn start(settings: &WorkerSettings) {
+pub fn start(settings: &WorkerSettings) {
     let level: LevelFilter = settings.log_level.parse().unwrap_or(LevelFilter::INFO);
     let lines =
         tracing_subscriber::fmt().with_max_level(level).with_target(false).with_writer(|| ReadyStderr);

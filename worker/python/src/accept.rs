@@ -1,0 +1,271 @@
+//! Accepts connections in the reactor and hands each to the engine, by the same policy of fairness as every other worker.
+
+use std::{
+    cell::RefCell,
+    future::poll_fn,
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    rc::Rc,
+    task::Poll,
+    time::{Duration, Instant},
+};
+
+use hyper::rt::{Sleep, Timer};
+use nix::sys::socket::{setsockopt, sockopt::TcpNoDelay};
+use worker::{
+    fair_accept::{AcceptTurn, DEFERRAL, FairAccept},
+    inherited_sockets::{Accepted, Listener},
+    scoreboard_mapping::Scoreboard,
+};
+use worker_server::{Connection, ConnectionInfo, Peer, Scheme, Service};
+
+use crate::{
+    asgi::{AsgiApp, Shared},
+    reactor::{Handle, Reactor, Socket, TaskKey, Watched},
+};
+
+/// Connections accepted in a row before the loop serves those that it has.
+const ACCEPTS_PER_TURN: usize = 32;
+/// Bounds the last pass over the accept queue: the longest queue that Linux keeps by default (net.core.somaxconn).
+const LAST_ACCEPTS: usize = 4096;
+/// Pause after the system refused a connection for want of descriptors or memory.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+
+/// What a connection is served with.
+#[derive(Clone)]
+pub(crate) struct Serving {
+    pub(crate) reactor: &'static Reactor,
+    pub(crate) shared: Rc<Shared>,
+    pub(crate) service: Rc<Service>,
+}
+
+/// The accepting tasks of a worker.
+pub(crate) struct Acceptors {
+    reactor: &'static Reactor,
+    running: Vec<(TaskKey, Rc<RefCell<Acceptor>>)>,
+}
+
+impl Acceptors {
+    /// Accepts on every socket from now on.
+    pub(crate) fn start(
+        listeners: Vec<Listener>,
+        scoreboard: Scoreboard,
+        serving: &Serving,
+    ) -> io::Result<Self> {
+        let mut running = Vec::new();
+        for listener in listeners {
+            let acceptor = Acceptor::new(listener, FairAccept::new(scoreboard), serving.clone())?;
+            let acceptor = Rc::new(RefCell::new(acceptor));
+            running.push((serving.reactor.spawn(run(Rc::clone(&acceptor))), acceptor));
+        }
+        Ok(Self { reactor: serving.reactor, running })
+    }
+
+    /// Accepts what was already established, then no more: whoever got through to the queue is answered.
+    pub(crate) fn stop(self) {
+        for (task, acceptor) in self.running {
+            self.reactor.cancel(task);
+            let acceptor = acceptor.borrow();
+            acceptor.fairness.stop();
+            acceptor.accept_last();
+        }
+    }
+}
+
+struct Acceptor {
+    listener: Watched<Listener>,
+    /// The address of the socket where it is the same for all of its connections; none on 0.0.0.0 and [::].
+    local: Option<Peer>,
+    fairness: FairAccept,
+    serving: Serving,
+    is_exhausted: bool,
+}
+
+/// What one pass over the accept queue ended with.
+enum Pass {
+    /// The queue is empty.
+    Empty,
+    /// A sibling should take the next one.
+    LeftToSibling,
+    /// Enough for one turn.
+    Full,
+    /// The system is out of descriptors or memory.
+    Exhausted,
+}
+
+/// What a waiting acceptor woke up for.
+enum Woken {
+    Arrival,
+    Deadline,
+}
+
+async fn run(acceptor: Rc<RefCell<Acceptor>>) {
+    acceptor.borrow_mut().fairness.start();
+    let timer = Handle(acceptor.borrow().serving.reactor);
+    loop {
+        let pass = acceptor.borrow_mut().accept_some();
+        match pass {
+            Pass::Empty => {
+                woken(&acceptor, None).await;
+            }
+            Pass::LeftToSibling => {
+                if let Woken::Deadline = woken(&acceptor, Some(timer.now() + DEFERRAL)).await {
+                    acceptor.borrow_mut().fairness.deferral_over();
+                }
+            }
+            Pass::Full => yield_once().await,
+            Pass::Exhausted => {
+                acceptor.borrow().fairness.stop();
+                timer.sleep(EXHAUSTED_PAUSE).await;
+                acceptor.borrow_mut().fairness.start();
+            }
+        }
+    }
+}
+
+/// Waits for a new connection, or for the deadline.
+async fn woken(acceptor: &RefCell<Acceptor>, deadline: Option<Instant>) -> Woken {
+    let timer = Handle(acceptor.borrow().serving.reactor);
+    let mut time: Option<Pin<Box<dyn Sleep>>> = deadline.map(|deadline| timer.sleep_until(deadline));
+    poll_fn(|context| {
+        if acceptor.borrow().listener.poll_readable(context).is_ready() {
+            return Poll::Ready(Woken::Arrival);
+        }
+        match &mut time {
+            Some(time) => time.as_mut().poll(context).map(|()| Woken::Deadline),
+            None => Poll::Pending,
+        }
+    })
+    .await
+}
+
+async fn yield_once() {
+    let mut yielded = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+impl Acceptor {
+    fn new(listener: Listener, fairness: FairAccept, serving: Serving) -> io::Result<Self> {
+        let local = match &listener {
+            Listener::Tcp(socket) => {
+                // Connections inherit it (tcp(7)), which saves a system call for each.
+                setsockopt(socket, TcpNoDelay, &true)?;
+                let address = socket.local_addr()?;
+                (!address.ip().is_unspecified()).then_some(Peer::Tcp(address))
+            }
+            Listener::Unix(socket) => {
+                Some(socket.local_addr().map_or(Peer::Unix(None), |address| unix_peer(&address)))
+            }
+        };
+        let listener = Watched::new(serving.reactor, listener)?;
+        Ok(Self { listener, local, fairness, serving, is_exhausted: false })
+    }
+
+    fn accept_some(&mut self) -> Pass {
+        for _ in 0..ACCEPTS_PER_TURN {
+            if self.fairness.turn() == AcceptTurn::Theirs {
+                return Pass::LeftToSibling;
+            }
+            match self.listener.get().accept() {
+                Ok(connection) => {
+                    self.is_exhausted = false;
+                    self.fairness.accepted();
+                    self.serve(connection);
+                }
+                Err(error) => match classify(&error) {
+                    AcceptFailure::QueueEmpty => {
+                        self.fairness.queue_is_empty();
+                        return Pass::Empty;
+                    }
+                    AcceptFailure::OneConnection => {}
+                    AcceptFailure::System => {
+                        if !std::mem::replace(&mut self.is_exhausted, true) {
+                            tracing::warn!(%error, "cannot accept connections; trying again until it works");
+                        }
+                        return Pass::Exhausted;
+                    }
+                },
+            }
+        }
+        Pass::Full
+    }
+
+    /// Whoever is in the queue when the worker stops got through, and is answered.
+    fn accept_last(&self) {
+        for _ in 0..LAST_ACCEPTS {
+            match self.listener.get().accept() {
+                Ok(connection) => self.serve(connection),
+                Err(error) => match classify(&error) {
+                    AcceptFailure::OneConnection => {}
+                    AcceptFailure::QueueEmpty | AcceptFailure::System => return,
+                },
+            }
+        }
+    }
+
+    fn serve(&self, connection: Accepted) {
+        let (descriptor, peer, own_local) = match connection {
+            Accepted::Tcp(stream, peer) => {
+                let local = self.local.is_none().then(|| stream.local_addr().map(tcp_peer));
+                (stream.into(), tcp_peer(peer), local)
+            }
+            Accepted::Unix(stream, peer) => (stream.into(), unix_peer(&peer), None),
+        };
+        let own_local = own_local.and_then(Result::ok);
+        let local = own_local.or_else(|| self.local.clone()).unwrap_or(Peer::Unix(None));
+        let Serving { reactor, shared, service } = &self.serving;
+        let socket = match Socket::new(reactor, descriptor) {
+            Ok(socket) => socket,
+            Err(error) => {
+                tracing::warn!(%error, "cannot watch a connection");
+                return;
+            }
+        };
+        let info = Rc::new(ConnectionInfo { peer, local, scheme: Scheme::Http });
+        let app = Rc::new(AsgiApp::new(Rc::clone(shared)));
+        reactor.spawn(Connection::new(socket, info, app, Rc::clone(service)));
+    }
+}
+
+/// What kept a connection from being accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum AcceptFailure {
+    /// None waits.
+    QueueEmpty,
+    /// The connection broke before it was accepted; the next one is unharmed (accept(2), "Error handling").
+    OneConnection,
+    /// The system has no descriptors or no memory, or the socket is broken.
+    System,
+}
+
+fn classify(error: &io::Error) -> AcceptFailure {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => AcceptFailure::QueueEmpty,
+        io::ErrorKind::Interrupted
+        | io::ErrorKind::ConnectionAborted
+        | io::ErrorKind::ConnectionReset
+        | io::ErrorKind::HostUnreachable
+        | io::ErrorKind::NetworkUnreachable
+        | io::ErrorKind::NetworkDown
+        | io::ErrorKind::PermissionDenied
+        | io::ErrorKind::TimedOut => AcceptFailure::OneConnection,
+        _ => AcceptFailure::System,
+    }
+}
+
+fn tcp_peer(address: SocketAddr) -> Peer {
+    // A socket on [::] shows IPv4 clients as ::ffff:a.b.c.d; applications expect a.b.c.d.
+    Peer::Tcp(SocketAddr::new(address.ip().to_canonical(), address.port()))
+}
+
+fn unix_peer(address: &std::os::unix::net::SocketAddr) -> Peer {
+    Peer::Unix(address.as_pathname().map(ToOwned::to_owned))
+}

@@ -1,0 +1,15 @@
+//! ASGI over the engine: each request becomes a scope, a channel and a task of the event loop.
+
+mod app;
+mod channel;
+mod known;
+mod lifespan;
+mod message;
+mod run;
+mod scope;
+mod start;
+mod value_cache;
+mod wait;
+
+pub(crate) use app::{AsgiApp, Shared};
+pub(crate) use lifespan::{Lifespan, StartUp};

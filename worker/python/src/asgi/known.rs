@@ -1,0 +1,156 @@
+//! Python objects that every request needs: interned keys, common values, templates of messages. Made once, never freed.
+
+#![expect(unsafe_code, reason = "borrowed pointers to immortal objects")]
+
+use std::sync::OnceLock;
+
+use pyo3::ffi::{self, PyObject};
+
+use crate::object::{Owned, interned, new_bytes};
+
+/// An object that is never freed.
+#[derive(Clone, Copy)]
+pub(super) struct Immortal(*mut PyObject);
+
+// SAFETY: only the pointer moves between threads; whoever follows it holds the interpreter.
+unsafe impl Send for Immortal {}
+// SAFETY: as above.
+unsafe impl Sync for Immortal {}
+
+impl Immortal {
+    pub(super) fn new(object: Owned) -> Self {
+        Self(object.into_ptr())
+    }
+
+    pub(super) fn as_ptr(self) -> *mut PyObject {
+        self.0
+    }
+
+    /// A strong reference to it.
+    pub(super) fn owned(self) -> Owned {
+        // SAFETY: it is alive for ever.
+        unsafe { Owned::borrow(self.0) }
+    }
+}
+
+macro_rules! known_texts {
+    ($($(#[$comment:meta])* $name:ident = $text:literal;)*) => {
+        /// The interned strings.
+        pub(super) struct Texts { $($(#[$comment])* pub(super) $name: Immortal,)* }
+
+        impl Texts {
+            fn make() -> Option<Self> {
+                Some(Self { $($name: Immortal::new(interned($text)?),)* })
+            }
+        }
+    };
+}
+
+known_texts! {
+    asgi = c"asgi";
+    body = c"body";
+    client = c"client";
+    context = c"context";
+    extensions = c"extensions";
+    headers = c"headers";
+    http = c"http";
+    https = c"https";
+    http_disconnect = c"http.disconnect";
+    http_request = c"http.request";
+    http_version = c"http_version";
+    http_1_0 = c"1.0";
+    http_1_1 = c"1.1";
+    http_2 = c"2";
+    method = c"method";
+    more_body = c"more_body";
+    path = c"path";
+    query_string = c"query_string";
+    raw_path = c"raw_path";
+    root_path = c"root_path";
+    empty = c"";
+    scheme = c"scheme";
+    server = c"server";
+    spec_version = c"spec_version";
+    /// 2.3: what is sent after the client left is dropped without an error. Starlette trusts a server of 2.4 to raise then, and
+    /// no longer cancels an idle stream by itself.
+    spec_version_value = c"2.3";
+    state = c"state";
+    status = c"status";
+    type_ = c"type";
+    version = c"version";
+    version_value = c"3.0";
+    get = c"GET";
+    head = c"HEAD";
+    post = c"POST";
+    put = c"PUT";
+    delete = c"DELETE";
+    patch = c"PATCH";
+    options = c"OPTIONS";
+}
+
+/// All of them.
+pub(super) struct Known {
+    pub(super) text: Texts,
+    pub(super) empty_bytes: Immortal,
+    /// `{"type": "http.request", "body": b"", "more_body": False}`
+    pub(super) request_message: Immortal,
+    /// `{"type": "http.disconnect"}`
+    pub(super) disconnect_message: Immortal,
+}
+
+static KNOWN: OnceLock<Known> = OnceLock::new();
+
+/// The known objects.
+///
+/// # Panics
+/// Before [`prepare`].
+pub(super) fn known() -> &'static Known {
+    KNOWN.get().expect("prepare() ran before the first request")
+}
+
+/// Makes the known objects. None when Python has no memory; an exception is set then.
+pub(super) fn prepare() -> Option<()> {
+    if KNOWN.get().is_none() {
+        let made = make()?;
+        let _ = KNOWN.set(made);
+    }
+    Some(())
+}
+
+fn make() -> Option<Known> {
+    let text = Texts::make()?;
+    let empty_bytes = Immortal::new(new_bytes(b"")?);
+    // SAFETY: the interpreter is held, and Py_False is immortal.
+    let no = unsafe { Owned::borrow(ffi::Py_False()) };
+    let request_message = new_dict()?;
+    set(&request_message, text.type_, &text.http_request.owned())?;
+    set(&request_message, text.body, &empty_bytes.owned())?;
+    set(&request_message, text.more_body, &no)?;
+    let disconnect_message = new_dict()?;
+    set(&disconnect_message, text.type_, &text.http_disconnect.owned())?;
+    Some(Known {
+        text,
+        empty_bytes,
+        request_message: Immortal::new(request_message),
+        disconnect_message: Immortal::new(disconnect_message),
+    })
+}
+
+/// A new, empty dict.
+pub(super) fn new_dict() -> Option<Owned> {
+    // SAFETY: the interpreter is held.
+    unsafe { Owned::steal(ffi::PyDict_New()) }
+}
+
+/// A shallow copy of a dict.
+pub(super) fn copy_dict(dict: *mut PyObject) -> Option<Owned> {
+    // SAFETY: the callers pass living dicts; the interpreter is held.
+    unsafe { Owned::steal(ffi::PyDict_Copy(dict)) }
+}
+
+/// Sets one item of a dict.
+pub(super) fn set(dict: &Owned, key: Immortal, value: &Owned) -> Option<()> {
+    // SAFETY: all three are alive; the dict takes its own references.
+    let failed = unsafe { ffi::PyDict_SetItem(dict.as_ptr(), key.as_ptr(), value.as_ptr()) };
+    (failed == 0).then_some(())
+}

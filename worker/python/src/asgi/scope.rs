@@ -1,0 +1,200 @@
+//! Builds the scope of a request: a copy of the connection's template dict, in which the request's own keys are overwritten.
+
+#![expect(unsafe_code, reason = "C API on the request path")]
+
+use std::{borrow::Cow, cell::RefCell};
+
+use pyo3::ffi;
+use worker_server::{ConnectionInfo, Header, Peer, RequestHead, Scheme, Version};
+
+use super::{
+    known::{Immortal, Known, copy_dict, known, new_dict, set},
+    value_cache::{PathObjects, ValueCache, is_private},
+};
+use crate::object::{Owned, new_bytes, new_text};
+
+/// Makes scopes; remembers what comes again.
+pub(super) struct ScopeBuilder {
+    /// The dict that the lifespan filled; each request gets a shallow copy.
+    state: Owned,
+    fields: RefCell<ValueCache<Owned>>,
+    names: RefCell<ValueCache<Owned>>,
+    paths: RefCell<ValueCache<PathObjects>>,
+}
+
+impl ScopeBuilder {
+    pub(super) fn new(state: Owned) -> Self {
+        Self {
+            state,
+            fields: RefCell::new(ValueCache::new()),
+            names: RefCell::new(ValueCache::new()),
+            paths: RefCell::new(ValueCache::new()),
+        }
+    }
+
+    /// What all requests of a connection share, every key of a scope included: a copy of it needs no growth.
+    pub(super) fn template(connection: &ConnectionInfo) -> Option<Owned> {
+        let Known { text, empty_bytes, .. } = known();
+        let asgi = new_dict()?;
+        set(&asgi, text.version, &text.version_value.owned())?;
+        set(&asgi, text.spec_version, &text.spec_version_value.owned())?;
+        let scheme = match connection.scheme {
+            Scheme::Http => text.http,
+            Scheme::Https => text.https,
+        };
+        let template = new_dict()?;
+        set(&template, text.type_, &text.http.owned())?;
+        set(&template, text.asgi, &asgi)?;
+        set(&template, text.http_version, &text.http_1_1.owned())?;
+        set(&template, text.server, &server(&connection.local)?)?;
+        set(&template, text.client, &client(&connection.peer)?)?;
+        set(&template, text.scheme, &scheme.owned())?;
+        set(&template, text.method, &text.get.owned())?;
+        set(&template, text.root_path, &text.empty.owned())?;
+        set(&template, text.path, &text.empty.owned())?;
+        set(&template, text.raw_path, &empty_bytes.owned())?;
+        set(&template, text.query_string, &empty_bytes.owned())?;
+        for key in [text.headers, text.state, text.extensions] {
+            set(&template, key, &none())?;
+        }
+        Some(template)
+    }
+
+    /// The scope of one request. None with a Python exception set when memory runs out.
+    pub(super) fn scope(&self, template: &Owned, head: &RequestHead<'_>) -> Option<Owned> {
+        let Known { text, .. } = known();
+        let scope = copy_dict(template.as_ptr())?;
+        match head.version {
+            Version::Http11 => {}
+            Version::Http10 => set(&scope, text.http_version, &text.http_1_0.owned())?,
+            Version::Http2 => set(&scope, text.http_version, &text.http_2.owned())?,
+        }
+        if head.method != b"GET" {
+            set(&scope, text.method, &method(head.method)?)?;
+        }
+        let path = self.path(head.path)?;
+        set(&scope, text.path, &path.text)?;
+        set(&scope, text.raw_path, &path.raw)?;
+        if !head.query.is_empty() {
+            set(&scope, text.query_string, &new_bytes(head.query)?)?;
+        }
+        set(&scope, text.headers, &self.headers(head.headers)?)?;
+        set(&scope, text.state, &copy_dict(self.state.as_ptr())?)?;
+        set(&scope, text.extensions, &new_dict()?)?;
+        Some(scope)
+    }
+
+    fn path(&self, path: &[u8]) -> Option<PathObjects> {
+        self.paths.borrow_mut().get(path, b"", || {
+            Some(PathObjects { text: new_text(&percent_decoded(path))?, raw: new_bytes(path)? })
+        })
+    }
+
+    /// A fresh list, since middlewares change it, of tuples that may be shared, since nobody can.
+    fn headers(&self, headers: &[Header<'_>]) -> Option<Owned> {
+        // SAFETY: a new list of this length is filled below, each place once, before anybody sees it; on failure its end
+        // copes with empty places.
+        unsafe {
+            let list = Owned::steal(ffi::PyList_New(headers.len().cast_signed()))?;
+            for (index, header) in headers.iter().enumerate() {
+                let field = self.field(header)?;
+                ffi::PyList_SET_ITEM(list.as_ptr(), index.cast_signed(), field.into_ptr());
+            }
+            Some(list)
+        }
+    }
+
+    fn field(&self, header: &Header<'_>) -> Option<Owned> {
+        if is_private(header.name) {
+            return self.new_field(header);
+        }
+        self.fields.borrow_mut().get(header.name, header.value, || self.new_field(header))
+    }
+
+    fn new_field(&self, header: &Header<'_>) -> Option<Owned> {
+        let name = self.names.borrow_mut().get(header.name, b"", || new_bytes(header.name))?;
+        pair(name, new_bytes(header.value)?)
+    }
+}
+
+fn none() -> Owned {
+    // SAFETY: None is immortal.
+    unsafe { Owned::borrow(ffi::Py_None()) }
+}
+
+fn pair(first: Owned, second: Owned) -> Option<Owned> {
+    // SAFETY: a new tuple of two places, both filled before anybody sees it; the places take the references over.
+    unsafe {
+        let tuple = Owned::steal(ffi::PyTuple_New(2))?;
+        ffi::PyTuple_SET_ITEM(tuple.as_ptr(), 0, first.into_ptr());
+        ffi::PyTuple_SET_ITEM(tuple.as_ptr(), 1, second.into_ptr());
+        Some(tuple)
+    }
+}
+
+/// `(host, port)`, or None on a unix socket: its client has no name.
+fn client(peer: &Peer) -> Option<Owned> {
+    match peer {
+        Peer::Tcp(address) => host_and_port(*address),
+        Peer::Unix(_) => Some(none()),
+    }
+}
+
+/// `(host, port)`, or `(path, None)` on a unix socket.
+fn server(local: &Peer) -> Option<Owned> {
+    match local {
+        Peer::Tcp(address) => host_and_port(*address),
+        Peer::Unix(Some(path)) => pair(new_text(path.as_os_str().as_encoded_bytes())?, none()),
+        Peer::Unix(None) => Some(none()),
+    }
+}
+
+fn host_and_port(address: std::net::SocketAddr) -> Option<Owned> {
+    let host = new_text(address.ip().to_string().as_bytes())?;
+    // SAFETY: the interpreter is held.
+    let port = unsafe { Owned::steal(ffi::PyLong_FromLong(address.port().into()))? };
+    pair(host, port)
+}
+
+/// The method in upper case, as the contract wants it.
+fn method(method: &[u8]) -> Option<Owned> {
+    let text = &known().text;
+    let usual: Option<Immortal> = match method {
+        b"HEAD" => Some(text.head),
+        b"POST" => Some(text.post),
+        b"PUT" => Some(text.put),
+        b"DELETE" => Some(text.delete),
+        b"PATCH" => Some(text.patch),
+        b"OPTIONS" => Some(text.options),
+        _ => None,
+    };
+    usual.map(Immortal::owned).or_else(|| new_text(&method.to_ascii_uppercase()))
+}
+
+/// Replaces `%xx`; what is no such escape stays as it is.
+fn percent_decoded(path: &[u8]) -> Cow<'_, [u8]> {
+    if !path.contains(&b'%') {
+        return Cow::Borrowed(path);
+    }
+    let mut decoded = Vec::with_capacity(path.len());
+    let mut rest = path;
+    while let Some((&byte, after)) = rest.split_first() {
+        match escape(rest) {
+            Some(value) => {
+                decoded.push(value);
+                rest = &rest[3..];
+            }
+            None => {
+                decoded.push(byte);
+                rest = after;
+            }
+        }
+    }
+    Cow::Owned(decoded)
+}
+
+fn escape(bytes: &[u8]) -> Option<u8> {
+    let [b'%', high, low, ..] = bytes else { return None };
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    u8::try_from(digit(*high)? * 16 + digit(*low)?).ok()
+}

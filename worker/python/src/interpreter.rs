@@ -1,0 +1,297 @@
+//! The life of a Python worker, from the interpreter's side: settle, import, start up, serve, shut down. One function for each
+//! phase; every failure becomes one message, and Python's own traceback beside it.
+
+use std::{
+    cell::Cell,
+    fs::File,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use protocol::settings::{Application, EventLoop, Lifespan as LifespanMode, PythonSettings};
+use pyo3::{Bound, PyAny, PyErr, PyResult, Python, exceptions::PyImportError, prelude::PyAnyMethods};
+use worker::{
+    inherited_sockets::{self, ControlPipes, Inherited},
+    meter::WorkerMeter,
+    supervision::{LoopPulse, Reporter},
+};
+
+use crate::{
+    asgi::{Lifespan, Shared, StartUp},
+    departure::Orders,
+    environment, evidence,
+    failure::{self, Failure},
+    host_loop, import,
+    reactor::{Reactor, Watched},
+    service_thread::{self, Boot},
+    serving::Site,
+    signals::{self, Supervised},
+};
+
+/// What the shutdown gets at least, when the drain has used up the grace.
+const SHORTEST_SHUTDOWN: Duration = Duration::from_millis(100);
+
+/// Serves until told to leave; returns the exit code. On the main thread.
+pub(crate) fn main(py: Python<'_>) -> i32 {
+    let mut inherited = match inherited_sockets::adopt() {
+        Ok(inherited) => inherited,
+        Err(error) => {
+            Failure { kind: error.kind, message: error.message, traceback: None }
+                .report(&Reporter::alone(), None);
+            return error.kind.exit_code().into();
+        }
+    };
+    worker::logging::start(&inherited.settings);
+    let control = inherited.control.take();
+    let (reporter, from_supervisor) = match control {
+        Some(ControlPipes { from_supervisor, to_supervisor }) => {
+            (Reporter::new(to_supervisor), Some(from_supervisor))
+        }
+        None => (Reporter::alone(), None),
+    };
+    let evidence = inherited.evidence_text.take().and_then(|memory| failure::open_evidence(memory).ok());
+    let supervised = if from_supervisor.is_some() { Supervised::Yes } else { Supervised::No };
+    let worker = Worker {
+        inherited,
+        reporter,
+        evidence,
+        supervised,
+        orders: Orders::default(),
+        boot: Boot::default(),
+    };
+    match worker.run(py, from_supervisor) {
+        Ok(()) => 0,
+        Err(failure) => {
+            failure.report(&worker.reporter, worker.evidence.as_ref());
+            failure.kind.exit_code().into()
+        }
+    }
+}
+
+struct Worker {
+    inherited: Inherited,
+    reporter: Reporter,
+    evidence: Option<File>,
+    supervised: Supervised,
+    orders: Orders,
+    boot: Boot,
+}
+
+impl Worker {
+    fn run(&self, py: Python<'_>, from_supervisor: Option<std::os::fd::OwnedFd>) -> Result<(), Failure> {
+        let Application::Python(python) = &self.inherited.settings.application else {
+            return Err(Failure::boot("the settings name no Python application"));
+        };
+        let meter = WorkerMeter::new(self.inherited.scoreboard, self.inherited.evidence);
+        let reactor = Reactor::start().map_err(|error| Failure::boot(format!("no reactor: {error}")))?;
+        self.say_hello(py)?;
+        let pulse = self.start_service_thread(from_supervisor, &meter)?;
+        prepare(py, self, python)?;
+        let event_loop = event_loop(py, python.event_loop)?;
+        let loaded = import::load(py, python)?;
+        self.boot.imported();
+        self.reporter.loaded(&loaded.description);
+        python_error(py, "cannot use the event loop", host_loop::attach(reactor, &event_loop))?;
+        answer_pulse(reactor, pulse)?;
+        let application = loaded.application;
+        let mut lifespan = start_up(python.lifespan, &application, &event_loop)?;
+        let shared = Shared::new(&event_loop, &application, lifespan.state(py), meter.clone(), reactor);
+        let shared = python_error(py, "cannot prepare for requests", shared)?;
+        let over_by = self.serve(&event_loop, reactor, meter, shared)?;
+        shut_down(py, &mut lifespan, &event_loop, over_by);
+        Ok(())
+    }
+
+    fn say_hello(&self, py: Python<'_>) -> Result<(), Failure> {
+        python_error(py, "cannot set signals", signals::ignore_terminal(py, self.supervised))?;
+        let signal = self.evidence.as_ref().map(|evidence| evidence::write_stacks_to(py, evidence));
+        let signal = python_error(py, "cannot set up stack dumps", signal.transpose())?;
+        let sys = python_error(py, "no sys module", py.import("sys"))?;
+        let version = Python::version_str().split(' ').next().unwrap_or_default().to_owned();
+        let program = sys.getattr("executable").and_then(|path| path.extract::<String>()).unwrap_or_default();
+        self.reporter.hello(&format!("CPython {version} ({program})"), signal);
+        Ok(())
+    }
+
+    fn start_service_thread(
+        &self,
+        from_supervisor: Option<std::os::fd::OwnedFd>,
+        meter: &WorkerMeter,
+    ) -> Result<Option<LoopPulse>, Failure> {
+        let Some(from_supervisor) = from_supervisor else { return Ok(None) };
+        let failed = |error: std::io::Error| Failure::boot(format!("no service thread: {error}"));
+        let pulse = LoopPulse::new().map_err(failed)?;
+        let service = service_thread::Service {
+            from_supervisor,
+            reporter: self.reporter.clone(),
+            heartbeat_interval: Duration::from_millis(self.inherited.settings.heartbeat_interval_ms),
+            pulse: pulse.clone(),
+            gauge: meter.load_gauge(),
+            orders: self.orders.clone(),
+            boot: self.boot.clone(),
+        };
+        service_thread::start(service).map_err(failed)?;
+        Ok(Some(pulse))
+    }
+
+    /// Serves until the drain is over. Gives the moment by which the rest must be over too.
+    fn serve(
+        &self,
+        event_loop: &Bound<'_, PyAny>,
+        reactor: &'static Reactor,
+        meter: WorkerMeter,
+        shared: Rc<Shared>,
+    ) -> Result<Instant, Failure> {
+        let py = event_loop.py();
+        let settings = &self.inherited.settings;
+        let grace = Duration::from_millis(settings.graceful_timeout_ms);
+        let handlers = signals::leave_on_signals(event_loop, self.supervised, &self.orders, grace);
+        python_error(py, "cannot handle signals", handlers)?;
+        let listeners: Result<Vec<_>, _> =
+            self.inherited.listeners.iter().map(inherited_sockets::Listener::try_clone).collect();
+        let refused = |error: std::io::Error| Failure::boot(format!("cannot watch the sockets: {error}"));
+        let left = Rc::new(Cell::new(None));
+        let site = Site {
+            reactor,
+            listeners: listeners.map_err(refused)?,
+            scoreboard: self.inherited.scoreboard,
+            meter,
+            http: settings.http.clone(),
+            shared,
+            reporter: self.reporter.clone(),
+            orders: self.orders.clone(),
+            event_loop: event_loop.clone().unbind(),
+        };
+        site.open(Rc::clone(&left)).map_err(refused)?;
+        loop {
+            let ran = event_loop.call_method0("run_forever");
+            if let Some(over_by) = left.get() {
+                return Ok(over_by);
+            }
+            if let Err(error) = ran {
+                // SystemExit and KeyboardInterrupt out of a callback of the application stop the loop, not the worker.
+                return Err(Failure::boot_with_traceback(py, "the event loop ended", error));
+            }
+            // The application stopped the loop; it is not the application's to stop.
+        }
+    }
+}
+
+fn python_error<T>(py: Python<'_>, what: &str, result: PyResult<T>) -> Result<T, Failure> {
+    result.map_err(|error| Failure::boot_with_traceback(py, what, error))
+}
+
+/// What must be in place before the application is imported.
+fn prepare(py: Python<'_>, worker: &Worker, python: &PythonSettings) -> Result<(), Failure> {
+    python_error(py, "cannot clean the environment", environment::hide_inherited(py))?;
+    python_error(py, "cannot set sys.path", import::extend_search_path(py, &python.app_dir))?;
+    if let Some(path) = &python.env_file {
+        environment::load_env_file(py, path)?;
+    }
+    environment::configure_logging(py, python.log_config.as_deref(), &worker.inherited.settings)
+}
+
+/// The loop that was asked for; the thread's own from now on, so that the application's import finds it.
+fn event_loop(py: Python<'_>, choice: EventLoop) -> Result<Bound<'_, PyAny>, Failure> {
+    let make = || -> PyResult<Bound<'_, PyAny>> {
+        let module = match choice {
+            EventLoop::Asyncio => py.import("asyncio")?,
+            EventLoop::Uvloop => py.import("uvloop")?,
+            EventLoop::Auto => match py.import("uvloop") {
+                Ok(uvloop) => uvloop,
+                Err(error) if error.is_instance_of::<PyImportError>(py) => py.import("asyncio")?,
+                Err(error) => return Err(error),
+            },
+        };
+        let event_loop = module.call_method0("new_event_loop")?;
+        py.import("asyncio")?.call_method1("set_event_loop", (&event_loop,))?;
+        Ok(event_loop)
+    };
+    make().map_err(|error| match choice {
+        EventLoop::Uvloop if error.is_instance_of::<PyImportError>(py) => Failure::boot(
+            "--loop uvloop was asked for but uvloop is not installed in this Python: `pip install uvloop`, or leave --loop away",
+        ),
+        EventLoop::Uvloop | EventLoop::Auto | EventLoop::Asyncio => {
+            Failure::boot_with_traceback(py, "cannot make an event loop", error)
+        }
+    })
+}
+
+/// Answers the service thread's pokes in the loop: the proof that it is not stuck.
+fn answer_pulse(reactor: &'static Reactor, pulse: Option<LoopPulse>) -> Result<(), Failure> {
+    let Some(pulse) = pulse else { return Ok(()) };
+    let refused = |error: std::io::Error| Failure::boot(format!("cannot watch the service thread: {error}"));
+    let descriptor = pulse.descriptor().try_clone_to_owned().map_err(refused)?;
+    let poked = Watched::new(reactor, descriptor).map_err(refused)?;
+    reactor.spawn(async move {
+        loop {
+            std::future::poll_fn(|context| poked.poll_readable(context)).await;
+            pulse.answer_poke();
+        }
+    });
+    Ok(())
+}
+
+fn start_up(
+    mode: LifespanMode,
+    application: &Bound<'_, PyAny>,
+    event_loop: &Bound<'_, PyAny>,
+) -> Result<Lifespan, Failure> {
+    let py = application.py();
+    let mut lifespan =
+        python_error(py, "cannot prepare the lifespan", Lifespan::new(mode, application, event_loop))?;
+    let outcome = lifespan.start(mode, event_loop);
+    match python_error(py, "the application's start-up was interrupted", outcome)? {
+        StartUp::Complete => Ok(lifespan),
+        StartUp::Refused(message) => {
+            let last = message.trim_end().lines().last().unwrap_or("it gave no reason").to_owned();
+            let mut failure = Failure::boot(format!("the application's start-up failed: {last}"));
+            failure.traceback = (message.lines().count() > 1).then_some(message);
+            Err(failure)
+        }
+        StartUp::Raised(error) => {
+            Err(Failure::boot_with_traceback(py, "the application's start-up failed", error))
+        }
+        StartUp::Unfinished => Err(Failure::boot(
+            "the application ended its lifespan without completing the start-up (--lifespan off skips it)",
+        )),
+    }
+}
+
+/// After the drain: the application's shutdown, then what it left behind. Nothing here fails the worker any more.
+fn shut_down(py: Python<'_>, lifespan: &mut Lifespan, event_loop: &Bound<'_, PyAny>, over_by: Instant) {
+    let time_left = || over_by.saturating_duration_since(Instant::now()).max(SHORTEST_SHUTDOWN).as_secs_f64();
+    let complain = |what: &str, result: PyResult<()>| {
+        if let Err(error) = result {
+            log_error(py, what, error);
+        }
+    };
+    complain("The application's shutdown failed", lifespan.stop(event_loop, time_left()));
+    complain("Tasks could not be cancelled", lifespan.cancel_all(event_loop, time_left()));
+    complain("Resources of the event loop could not be released", release(event_loop, time_left()));
+}
+
+fn log_error(py: Python<'_>, what: &str, error: PyErr) {
+    let log = || -> PyResult<()> {
+        let logger = py.import("logging")?.call_method1("getLogger", ("supervise.error",))?;
+        let keywords = pyo3::types::PyDict::new(py);
+        pyo3::types::PyDictMethods::set_item(&keywords, "exc_info", error.into_value(py))?;
+        logger.call_method("error", (what,), Some(&keywords))?;
+        Ok(())
+    };
+    if let Err(failure) = log() {
+        failure.write_unraisable(py, None);
+    }
+}
+
+/// Ends asynchronous generators, and the threads of the default executor as far as they end in time.
+fn release(event_loop: &Bound<'_, PyAny>, timeout_s: f64) -> PyResult<()> {
+    let py = event_loop.py();
+    let wait_for = py.import("asyncio")?.getattr("wait_for")?;
+    for shutdown in ["shutdown_asyncgens", "shutdown_default_executor"] {
+        let waiting = wait_for.call1((event_loop.call_method0(shutdown)?, timeout_s))?;
+        event_loop.call_method1("run_until_complete", (waiting,))?;
+    }
+    event_loop.call_method0("close")?;
+    Ok(())
+}

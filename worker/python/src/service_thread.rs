@@ -1,0 +1,106 @@
+//! The thread that must live when Python hangs: it reads orders, sends heartbeats while the loop answers, and ends the process
+//! when its supervisor died. Never attaches to Python and never touches a request.
+
+#![expect(unsafe_code, reason = "leaves a process whose interpreter cannot be asked")]
+
+use std::{
+    io,
+    os::fd::OwnedFd,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use protocol::ToWorker;
+use worker::{
+    meter::LoadGauge,
+    supervision::{self, ChannelEnd, LoopPulse, ORPHAN_GRACE, Reporter},
+};
+
+use crate::departure::{Departure, Orders};
+
+/// The thread's stack: it parses short lines and keeps a tokio runtime.
+const STACK_BYTES: usize = 256 * 1024;
+
+/// Whether the application was imported; before, there is nothing to drain.
+#[derive(Clone, Default)]
+pub(crate) struct Boot {
+    is_imported: Arc<AtomicBool>,
+}
+
+impl Boot {
+    /// The import is over.
+    pub(crate) fn imported(&self) {
+        self.is_imported.store(true, Ordering::Release);
+    }
+}
+
+/// What the thread serves.
+pub(crate) struct Service {
+    pub(crate) from_supervisor: OwnedFd,
+    pub(crate) reporter: Reporter,
+    pub(crate) heartbeat_interval: Duration,
+    pub(crate) pulse: LoopPulse,
+    pub(crate) gauge: LoadGauge,
+    pub(crate) orders: Orders,
+    pub(crate) boot: Boot,
+}
+
+/// Starts the thread.
+///
+/// # Errors
+/// When the system has no thread left.
+pub(crate) fn start(service: Service) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+    let work = move || {
+        // A signal is for Python's main thread; the kernel would else choose this one as well.
+        block_signals();
+        runtime.block_on(attend(service));
+    };
+    std::thread::Builder::new().name("supervise-service".into()).stack_size(STACK_BYTES).spawn(work)?;
+    Ok(())
+}
+
+async fn attend(service: Service) {
+    let Service { from_supervisor, reporter, heartbeat_interval, pulse, gauge, orders, boot } = service;
+    let obey = |ToWorker::Drain { grace_ms }| {
+        if !boot.is_imported.load(Ordering::Acquire) {
+            leave(0);
+        }
+        orders.put(Departure::Drain { grace: Duration::from_millis(grace_ms) });
+    };
+    let load = || gauge.load();
+    let end = supervision::attend(from_supervisor, &reporter, heartbeat_interval, &pulse, load, obey).await;
+    if let ChannelEnd::Garbled(error) = &end {
+        tracing::error!(%error, "the supervisor speaks another language; leaving");
+    }
+    orders.put(Departure::Orphaned);
+    tokio::time::sleep(ORPHAN_GRACE).await;
+    leave(0);
+}
+
+/// Makes sure that a worker that runs alone is gone `grace` and a little more after its drain began, whatever threads the
+/// application left behind.
+pub(crate) fn leave_after(grace: Duration) {
+    let wait = move || {
+        block_signals();
+        std::thread::park_timeout(grace + Duration::from_secs(1));
+        leave(1);
+    };
+    let started = std::thread::Builder::new().name("supervise-exit".into()).stack_size(32 * 1024).spawn(wait);
+    if let Err(error) = started {
+        tracing::warn!(%error, "no thread for the end of the grace: a hung application will not be cut off");
+    }
+}
+
+fn block_signals() {
+    let _refused = nix::sys::signal::SigSet::all().thread_block();
+}
+
+/// Ends the process without Python: no finalizer, no atexit.
+fn leave(code: i32) -> ! {
+    // SAFETY: _exit takes a number and never returns.
+    unsafe { libc::_exit(code) }
+}
