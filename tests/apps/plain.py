@@ -8,6 +8,7 @@ import asyncio
 import ctypes
 import hashlib
 import os
+import subprocess
 import sys
 import time
 
@@ -130,6 +131,13 @@ async def shout(scope, query, receive, send):
     await reply(send, identity(scope))
 
 
+async def orphans(scope, query, receive, send):
+    """Leaves `count` processes without a parent, which end soon after."""
+    for _ in range(int(query["count"])):
+        subprocess.run(["sh", "-c", "sleep 0.1 &"], check=True)
+    await reply(send, identity(scope))
+
+
 ROUTES = {
     "/sleep": sleep,
     "/block": block,
@@ -140,4 +148,5 @@ ROUTES = {
     "/upload": upload,
     "/fail": fail,
     "/shout": shout,
+    "/orphans": orphans,
 }

@@ -24,3 +24,4 @@ mod reload_drops_nothing;
 mod scaling;
 mod standalone_worker;
 mod stop;
+mod strangers;
