@@ -8,7 +8,7 @@ use std::{
 
 use hyper::StatusCode;
 use supervisor_fleet::{
-    Action, Event, EventKind, Fleet, GenerationId, Moment, Notice, Outcome, Phase, WorkerId,
+    Action, Event, EventKind, Exit, Fleet, GenerationId, Moment, Notice, Outcome, Phase, WorkerId,
 };
 use tokio::sync::mpsc;
 
@@ -49,6 +49,16 @@ pub struct Start {
     pub seed: u64,
 }
 
+/// What is remembered of a worker that failed.
+#[derive(Debug)]
+struct LastWords {
+    worker: WorkerId,
+    /// Its own sentence, or ours about it.
+    said: Option<String>,
+    /// How it left; nothing if it never was a process.
+    exit: Option<Exit>,
+}
+
 /// A run.
 #[derive(Debug)]
 pub struct EventLoop {
@@ -65,7 +75,7 @@ pub struct EventLoop {
     tally: Tally,
     dumps: StackDumps,
     events: VecDeque<EventKind>,
-    last_words: VecDeque<(WorkerId, String)>,
+    last_words: VecDeque<LastWords>,
     finished: Option<Outcome>,
 }
 
@@ -149,7 +159,7 @@ impl EventLoop {
                     Err(error) => {
                         let sentence = format!("worker {} could not be started: {error}", slot.0);
                         tracing::error!(event = "worker.spawn_failed", slot = slot.0, "{sentence}");
-                        self.keep_last_words(worker, sentence);
+                        self.keep_last_words(LastWords { worker, said: Some(sentence), exit: None });
                         self.events.push_back(EventKind::SpawnFailed { worker });
                     }
                 }
@@ -178,9 +188,7 @@ impl EventLoop {
                 self.dumps.settle(worker, &mut gone);
                 self.tally.exited(worker, &gone, reason);
                 story::tell_exit(&mut gone, reason, exit, now);
-                if let Some(failure) = gone.failure.take() {
-                    self.keep_last_words(worker, failure);
-                }
+                self.keep_last_words(LastWords { worker, said: gone.failure.take(), exit: Some(exit) });
                 self.forget_old_generations();
             }
             Action::Notice(notice) => self.note(notice),
@@ -232,8 +240,8 @@ impl EventLoop {
         }
     }
 
-    fn keep_last_words(&mut self, worker: WorkerId, words: String) {
-        self.last_words.push_back((worker, words));
+    fn keep_last_words(&mut self, words: LastWords) {
+        self.last_words.push_back(words);
         if self.last_words.len() > LAST_WORDS_KEPT {
             self.last_words.pop_front();
         }
@@ -387,9 +395,9 @@ impl EventLoop {
                 Ok(())
             }
             Outcome::FirstBootFailed { worker, cause } => {
-                let said =
-                    self.last_words.iter().find(|(id, _)| *id == worker).map(|(_, words)| words.as_str());
-                Err(obituary::first_boot_error(cause, said))
+                let words = self.last_words.iter().find(|words| words.worker == worker);
+                let said = words.and_then(|words| words.said.as_deref());
+                Err(obituary::first_boot_error(cause, said, words.and_then(|words| words.exit)))
             }
         }
     }

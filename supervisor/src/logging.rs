@@ -6,7 +6,7 @@ use std::{
     io::{self, IsTerminal, Write as _},
     sync::{
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
-        mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel},
+        mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, TrySendError, channel, sync_channel},
     },
     time::Duration,
 };
@@ -23,11 +23,14 @@ use crate::{config::values::LogFormat, error::ExpectedError};
 const QUEUE_LINES: usize = 1024;
 /// Their bytes: a stack dump is up to 56 KiB, and the memory of a stalled log must be bounded.
 const QUEUE_BYTES: usize = 1024 * 1024;
-/// How long a program that ends waits for its last lines to be taken.
-const FLUSH_AT_MOST: Duration = Duration::from_millis(250);
+/// A program that ends waits for its last lines as long as somebody takes some of them this often.
+const FLUSH_PATIENCE: Duration = Duration::from_millis(40);
+/// And never longer than this many times.
+const FLUSH_ROUNDS: u32 = 50;
 
 static DROPPED_LINES: AtomicU64 = AtomicU64::new(0);
 static QUEUED_BYTES: AtomicUsize = AtomicUsize::new(0);
+static WRITTEN_LINES: AtomicU64 = AtomicU64::new(0);
 
 /// Lines that were lost because nobody read them in time.
 #[must_use]
@@ -100,11 +103,18 @@ impl Log {
         }
     }
 
-    /// Waits a moment until what was logged is written. Not for ever: the reader may have stalled.
+    /// Waits until what was logged is written, but not for a reader that has stalled.
     pub fn flush(&self) {
         let (done, written) = channel();
-        if self.queue.0.try_send(Job::Flush(done)).is_ok() {
-            let _written_or_too_late = written.recv_timeout(FLUSH_AT_MOST);
+        if self.queue.0.try_send(Job::Flush(done)).is_err() {
+            return;
+        }
+        for _ in 0..FLUSH_ROUNDS {
+            let before = WRITTEN_LINES.load(Relaxed);
+            let over = written.recv_timeout(FLUSH_PATIENCE) != Err(RecvTimeoutError::Timeout);
+            if over || WRITTEN_LINES.load(Relaxed) == before {
+                return;
+            }
         }
     }
 }
@@ -159,6 +169,7 @@ fn write_lines(jobs: &Receiver<Job>) {
                 QUEUED_BYTES.fetch_sub(line.len(), Relaxed);
                 // Nobody can be told that stderr is gone.
                 let _lost = io::stderr().write_all(&line);
+                WRITTEN_LINES.fetch_add(1, Relaxed);
             }
             Job::Flush(done) => {
                 let _nobody_waits = done.send(());

@@ -123,16 +123,20 @@ pub fn duration(ms: u64) -> String {
     }
 }
 
-/// Why the very first worker did not come up: the error that ends the program. `said` is the worker's own sentence.
+/// Why the very first worker did not come up: the error that ends the program. `said` is the worker's own sentence, `exit` how
+/// it left: its code tells an application that cannot be loaded from a runtime that cannot.
 #[must_use]
-pub fn first_boot_error(cause: BootFailure, said: Option<&str>) -> ExpectedError {
+pub fn first_boot_error(cause: BootFailure, said: Option<&str>, exit: Option<Exit>) -> ExpectedError {
     let (id, exit) = match cause {
-        BootFailure::Failed(FailurePhase::Load) | BootFailure::Exited(Exit::Code(4)) => {
+        BootFailure::Failed(_) | BootFailure::Exited(_) if exit == Some(Exit::Code(4)) => {
+            ("app/load", ExitStatus::AppNotLoaded)
+        }
+        BootFailure::Failed(FailurePhase::Load) if exit != Some(Exit::Code(3)) => {
             ("app/load", ExitStatus::AppNotLoaded)
         }
         BootFailure::NotSpawned => ("worker/spawn", ExitStatus::OsError),
-        BootFailure::Failed(FailurePhase::Startup | FailurePhase::Serve)
-        | BootFailure::Exited(Exit::Code(_) | Exit::Signal(_) | Exit::OutOfMemory)
+        BootFailure::Failed(_)
+        | BootFailure::Exited(_)
         | BootFailure::TimedOut
         | BootFailure::ChannelBroken => ("worker/boot", ExitStatus::BootFailed),
     };
@@ -199,10 +203,15 @@ mod tests {
 
     #[test]
     fn the_first_boot_tells_by_its_exit_code_who_is_to_blame() {
-        let exit = |cause| first_boot_error(cause, None).exit;
-        assert_eq!(exit(BootFailure::Failed(FailurePhase::Load)), ExitStatus::AppNotLoaded);
-        assert_eq!(exit(BootFailure::Exited(Exit::Code(4))), ExitStatus::AppNotLoaded);
-        assert_eq!(exit(BootFailure::Failed(FailurePhase::Startup)), ExitStatus::BootFailed);
-        assert_eq!(exit(BootFailure::Exited(Exit::Signal(11))), ExitStatus::BootFailed);
+        let code = |cause, exit| first_boot_error(cause, None, Some(exit)).exit;
+        let (load, startup) =
+            (BootFailure::Failed(FailurePhase::Load), BootFailure::Failed(FailurePhase::Startup));
+        assert_eq!(code(load, Exit::Code(4)), ExitStatus::AppNotLoaded);
+        assert_eq!(code(load, Exit::Signal(9)), ExitStatus::AppNotLoaded);
+        assert_eq!(code(load, Exit::Code(3)), ExitStatus::BootFailed);
+        assert_eq!(code(startup, Exit::Code(3)), ExitStatus::BootFailed);
+        let exited = |exit| code(BootFailure::Exited(exit), exit);
+        assert_eq!(exited(Exit::Code(4)), ExitStatus::AppNotLoaded);
+        assert_eq!(exited(Exit::Signal(11)), ExitStatus::BootFailed);
     }
 }

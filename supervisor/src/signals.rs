@@ -1,7 +1,7 @@
 //! Signals as a stream: blocked in the whole process from the first moment on, so that none acts before it is understood,
 //! and read from a descriptor. Gives each a meaning; acts on none.
 
-use std::io;
+use std::io::{self, IsTerminal as _};
 
 use nix::sys::{
     signal::{SigSet, SigmaskHow, Signal, sigprocmask},
@@ -105,7 +105,10 @@ fn meaning(signal: Signal) -> Option<Wish> {
         Signal::SIGCHLD => Some(Wish::ReapStrangers),
         Signal::SIGUSR1 => Some(Wish::NotYet { signal: "SIGUSR1", meaning: "reopening of log files" }),
         Signal::SIGUSR2 => Some(Wish::NotYet { signal: "SIGUSR2", meaning: "the in-place upgrade" }),
-        // A terminal sends it with every change of its size: not worth a line.
+        // A terminal sends it with every change of its size: that is no wish.
+        Signal::SIGWINCH if !io::stderr().is_terminal() => {
+            Some(Wish::NotYet { signal: "SIGWINCH", meaning: "draining of all workers" })
+        }
         _ => None,
     }
 }

@@ -44,9 +44,11 @@ pub fn tell_exit(worker: &mut LiveWorker, reason: ExitReason, exit: Exit, now: M
 /// What it said, what it was doing, and what it wrote into its evidence.
 fn last_words(worker: &mut LiveWorker) -> String {
     let said = worker.failure.clone();
-    let doing = obituary::in_flight(&worker.evidence.requests_in_flight());
     // A stack that is in the log already would come again from SIGABRT.
     let wrote = (!worker.stack_told).then(|| worker.evidence.news()).filter(|text| !text.is_empty());
+    // Its one sentence often is the first line of what it wrote.
+    let said = said.filter(|said| !wrote.as_ref().is_some_and(|wrote| wrote.contains(said.as_str())));
+    let doing = obituary::in_flight(&worker.evidence.requests_in_flight());
     [said, doing, wrote].into_iter().flatten().collect::<Vec<_>>().join("\n")
 }
 
@@ -66,7 +68,7 @@ pub fn tell_notice(notice: &Notice, workers: &mut Workers, ready: u32, now: Mome
         Notice::BackedOff { slot, delay_ms, deaths } => {
             let (slot, delay) = (slot.0, duration(delay_ms));
             let message =
-                format!("worker {slot} died {deaths} times in short order: the next start waits {delay}");
+                format!("worker {slot}: the next start waits {delay}, because of early deaths: {deaths}");
             tracing::warn!(event = "worker.backoff", slot, delay_ms, deaths, "{message}");
         }
         Notice::AllReady => {

@@ -63,7 +63,8 @@ impl Sources {
             Err(error) if error.kind() == io::ErrorKind::NotFound && self.named_file.is_none() => Ok(None),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let message = format!("the configuration file {} is not there", name.display());
-                Err(ExpectedError::new("config/missing", ExitStatus::ConfigMissing, message))
+                Err(ExpectedError::new("config/missing", ExitStatus::ConfigMissing, message)
+                    .help("flags alone are enough: `supervise --help`"))
             }
             Err(error) => {
                 let message = format!("the configuration file {} cannot be read: {error}", name.display());

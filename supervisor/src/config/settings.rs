@@ -137,7 +137,7 @@ fn application(raw: &RawSettings, directory: &std::path::Path) -> Expected<Appli
         return Ok(Application::Welcome);
     };
     if app.contains('/') {
-        return Ok(Application::Native { program: directory.join(app) });
+        return Ok(Application::Native { program: directory.join(app).components().collect() });
     }
     if !app.contains(':') {
         let error =
