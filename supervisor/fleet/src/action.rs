@@ -3,7 +3,7 @@
 use crate::{FailurePhase, GenerationId, PoolId, Slot, WorkerId, event::Exit};
 
 /// An order to the shell. Orders are performed in sequence.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[must_use]
 pub enum Action {
     /// Make a process. A failure comes back as `SpawnFailed`.
@@ -96,7 +96,7 @@ pub enum ExitReason {
 }
 
 /// Something an operator wants to know. The shell turns each into one log line and, where there is one, a counter.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Notice {
     /// A replacement was ordered: counts `supervise_worker_restarts_total{reason}`. Never for scaling, reload or a first start.
     Restarted {

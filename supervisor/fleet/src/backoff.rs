@@ -19,7 +19,7 @@ const WINDOW_MS: u64 = 60_000;
 const FREE_SOUND_DEATHS: usize = 24;
 
 /// The deaths that count against a slot.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Tally {
     /// Deaths before ready or soon after it, since the last settled worker.
     early: u32,
@@ -28,7 +28,7 @@ pub(crate) struct Tally {
 }
 
 /// A wait before the next worker of one generation. Another generation has done nothing to deserve it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Wait {
     pub(crate) until: Moment,
     pub(crate) generation: GenerationId,
@@ -64,11 +64,14 @@ impl Fleet {
     /// Counts a death against a slot and makes it wait if it has to.
     pub(crate) fn count_death(&mut self, slot: Slot, generation: GenerationId, served_ms: Option<u64>) {
         let now = self.now;
-        let Some(record) = self.slots.get_mut(&slot) else { return };
+        let Some(record) = self.wanted_slot(slot) else { return };
         let deaths = record.tally.note_death(now, served_ms);
         let delay_ms = self.jitter.spread(wait_ms(deaths));
         if delay_ms > 0 {
-            record.wait = Some(Wait { until: now.after(delay_ms), generation });
+            let wait = Wait { until: now.after(delay_ms), generation };
+            if let Some(record) = self.wanted_slot(slot) {
+                record.wait = Some(wait);
+            }
             self.notice(Notice::BackedOff { slot, delay_ms, deaths });
         }
     }
@@ -76,7 +79,7 @@ impl Fleet {
 
 /// Spreads waits by a quarter either way, so that workers which died together do not start together.
 /// A generator of our own (SplitMix64): reproducible from the seed, and good enough to part a crowd.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Jitter(u64);
 
 impl Jitter {

@@ -8,7 +8,7 @@ use crate::{
 
 /// How far the run has come. A run that never served stops at its first failed boot, so that a typo does not loop for
 /// ever; one that has served goes on trying.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Milestone {
     Unserved,
     Partial,

@@ -60,7 +60,7 @@ impl Fleet {
 
     /// The next worker of this slot is a replacement.
     pub(crate) fn slot_lost_worker(&mut self, slot: Slot, reason: ExitReason) {
-        if let Some(record) = self.slots.get_mut(&slot) {
+        if let Some(record) = self.wanted_slot(slot) {
             record.replaces = Some(reason);
         }
     }

@@ -1,8 +1,8 @@
 //! What must hold after every step, whatever happened. Tests stop at a breach; production says so and goes on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{Course, Fleet, Slot};
+use crate::{Course, Fleet, Slot, worker::Worker};
 
 pub(crate) fn check(fleet: &Fleet) -> Result<(), &'static str> {
     fleet.breach.map_or(Ok(()), Err)?;
@@ -33,8 +33,7 @@ fn running_fleet_is_staffed(fleet: &Fleet) -> Result<(), &'static str> {
         let current = worker.generation == fleet.serving.id || Some(worker.generation) == fleet.reloading();
         require(current || worker.is_serving(), "a worker starts for a generation that was given up")?;
     }
-    let beyond = crews.keys().any(|&slot| slot < Slot(1) || slot > Slot(fleet.wanted));
-    require(!beyond, "a slot is staffed that is not wanted")?;
+    stand_ins_are_needed(fleet)?;
     require(crews.values().all(|&crew| crew <= 2), "a slot holds more than two workers")?;
     let doubled = crews.values().filter(|&&crew| crew == 2).count();
     require(doubled <= fleet.largest_surge as usize, "more slots hold two workers than the surge allows")?;
@@ -42,6 +41,26 @@ fn running_fleet_is_staffed(fleet: &Fleet) -> Result<(), &'static str> {
         !crews.contains_key(&slot) && fleet.slots.get(&slot).is_none_or(|record| record.wait.is_none())
     });
     require(!forgotten, "a wanted slot has neither a worker nor a time to get one")
+}
+
+/// Beyond the wanted slots only those serve that a wanted slot lacks.
+fn stand_ins_are_needed(fleet: &Fleet) -> Result<(), &'static str> {
+    let last = Slot(fleet.wanted);
+    let beyond = |worker: &&Worker| worker.slot > last && worker.is_active();
+    require(
+        fleet.workers.values().filter(beyond).all(Worker::is_serving),
+        "a worker starts in a slot that is not wanted",
+    )?;
+    let slots = |workers: &mut dyn Iterator<Item = &Worker>| {
+        workers.map(|worker| worker.slot).collect::<BTreeSet<_>>().len()
+    };
+    let stand_ins = slots(&mut fleet.workers.values().filter(beyond));
+    let staffed =
+        slots(&mut fleet.workers.values().filter(|worker| worker.slot <= last && worker.is_serving()));
+    require(
+        stand_ins == 0 || stand_ins + staffed <= fleet.wanted as usize,
+        "a slot is staffed that is not wanted",
+    )
 }
 
 fn stopping_fleet_only_leaves(fleet: &Fleet) -> Result<(), &'static str> {

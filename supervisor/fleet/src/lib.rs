@@ -71,7 +71,7 @@ pub struct GenerationId(pub u32);
 pub struct PoolId(pub u32);
 
 /// What a pool is to be.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct PoolSettings {
     /// Workers wanted, at least 1.
     pub workers: u32,
@@ -90,7 +90,7 @@ pub struct PoolSettings {
 }
 
 /// A version of code and settings.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Generation {
     pub(crate) id: GenerationId,
     pub(crate) settings: PoolSettings,
@@ -110,7 +110,7 @@ pub enum Phase {
 }
 
 /// What the run wants, with what only that needs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Course {
     Idle,
     Running,
@@ -119,7 +119,7 @@ enum Course {
 }
 
 /// All workers of the program and what is wanted of them.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Fleet {
     now: Moment,
     course: Course,

@@ -18,7 +18,7 @@ use crate::{
 const LEAVING_PER_WANTED: u32 = 3;
 
 /// What a slot remembers between its workers.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(crate) struct SlotRecord {
     pub(crate) tally: Tally,
     pub(crate) wait: Option<Wait>,
@@ -58,9 +58,13 @@ impl Fleet {
         self.settle_slots();
         if self.reload_is_complete() {
             self.complete_reload();
-            self.settle_slots();
         }
         self.note_all_ready();
+    }
+
+    /// What a slot remembers; nothing for one that is not wanted any more.
+    pub(crate) fn wanted_slot(&mut self, slot: Slot) -> Option<&mut SlotRecord> {
+        (slot <= Slot(self.wanted)).then(|| self.slots.entry(slot).or_default())
     }
 
     fn end_waits(&mut self) {
@@ -121,7 +125,7 @@ impl Fleet {
         if find(&|worker| worker.fits(target)).is_some() {
             return find(&|worker| proven && worker.fits(target) && worker.is_serving());
         }
-        find(&|worker| proven && worker.generation == target && worker.is_serving())
+        find(&|worker| worker.is_serving() && (worker.generation == target) == proven)
             .or_else(|| find(&Worker::is_serving))
             .or(crew.first().copied())
     }
@@ -129,7 +133,8 @@ impl Fleet {
     /// Orders the workers that a slot lacks.
     fn fill(&mut self, slot: Slot, crew: &[WorkerId], surge: &mut Surge) {
         let target = self.target().id;
-        let fitting = crew.iter().any(|id| self.workers.get(id).is_some_and(|worker| worker.fits(target)));
+        let fits = |id: &WorkerId| self.workers.get(id).is_some_and(|worker| worker.fits(target));
+        let (fitting, has_base) = (crew.iter().any(fits), crew.iter().any(|id| !fits(id)));
         let mut occupants = crew.len();
         let Some(reload) = &self.reload else {
             if !fitting {
@@ -139,8 +144,6 @@ impl Fleet {
             return;
         };
         let (generation, may_begin) = (reload.generation.clone(), reload.may_begin(self.now));
-        let has_base =
-            crew.iter().any(|id| self.workers.get(id).is_some_and(|worker| worker.generation != target));
         if !self.target_is_proven() && !has_base {
             // Nobody knows yet whether the new generation can serve: the old one repairs its own losses.
             let serving = self.serving.clone();

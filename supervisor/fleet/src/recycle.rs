@@ -21,7 +21,7 @@ impl Fleet {
             | State::Killed { .. } => return,
         }
         let worker = worker.clone();
-        if let Some(record) = self.slots.get_mut(&worker.slot) {
+        if let Some(record) = self.wanted_slot(worker.slot) {
             record.replaces = Some(ExitReason::Requested);
         }
         if self.is_running() {

@@ -15,7 +15,7 @@ const SETTLE_AT_MOST_MS: u64 = 1_000;
 const PROBATION_MS: u64 = 500;
 
 /// A reload that is under way.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Reload {
     pub(crate) generation: Generation,
     asked_at: Moment,
@@ -24,6 +24,8 @@ pub(crate) struct Reload {
     /// `begin_at` is not moved beyond this.
     begin_by: Moment,
     pub(crate) proof: Proof,
+    /// Workers wanted before this reload changed the number; who gives the reload up goes back to it.
+    scaled_from: Option<u32>,
 }
 
 /// Whether the new generation has shown that it can serve. Until then nobody is sent away for it, and the old generation
@@ -67,22 +69,23 @@ impl Fleet {
         }
         settings.make_sound();
         let now = self.now;
-        let (begin_at, begin_by) = match self.reload.take() {
-            None => (now, now.after(SETTLE_AT_MOST_MS)),
+        let (begin_at, begin_by, scaled_from) = match self.reload.take() {
+            None => (now, now.after(SETTLE_AT_MOST_MS), None),
             Some(given_up) => {
                 let id = given_up.generation.id;
                 self.notice(Notice::ReloadSuperseded { generation: id });
                 self.remove_starting(id);
                 let by =
                     if given_up.may_begin(now) { now.after(SETTLE_AT_MOST_MS) } else { given_up.begin_by };
-                (now.after(SETTLE_MS).min(by), by)
+                (now.after(SETTLE_MS).min(by), by, given_up.scaled_from)
             }
         };
         self.newest_generation = GenerationId(self.newest_generation.0.saturating_add(1));
         self.largest_surge = self.largest_surge.max(settings.max_surge);
         let generation = Generation { id: self.newest_generation, settings };
         self.notice(Notice::ReloadStarted { generation: generation.id });
-        self.reload = Some(Reload { generation, asked_at: now, begin_at, begin_by, proof: Proof::Awaited });
+        let proof = Proof::Awaited;
+        self.reload = Some(Reload { generation, asked_at: now, begin_at, begin_by, proof, scaled_from });
     }
 
     /// A worker became ready: if it is the first of the new generation, that is on probation now.
@@ -97,11 +100,25 @@ impl Fleet {
     }
 
     pub(crate) fn end_probation(&mut self) {
+        let now = self.now;
         if let Some(Reload { proof, .. }) = &mut self.reload
             && let Proof::OnProbation { until } = *proof
-            && until <= self.now
+            && until <= now
         {
             *proof = Proof::Shown;
+            self.adopt_number_of_workers();
+        }
+    }
+
+    /// Hand-made scaling survives a reload, unless the new settings speak of the number themselves.
+    fn adopt_number_of_workers(&mut self) {
+        let (wanted, configured) = (self.wanted, self.serving.settings.workers);
+        let Some(reload) = &mut self.reload else { return };
+        let asked = reload.generation.settings.workers;
+        let next = if asked == configured { reload.scaled_from } else { Some(asked) };
+        if let Some(next) = next {
+            reload.scaled_from.get_or_insert(wanted);
+            self.scale_to(next);
         }
     }
 
@@ -117,6 +134,9 @@ impl Fleet {
         let generation = reload.generation.id;
         self.remove_starting(generation);
         self.notice(Notice::ReloadFailed { generation, worker, cause });
+        if let Some(before) = reload.scaled_from {
+            self.scale_to(before);
+        }
     }
 
     /// All slots hold the new generation.
@@ -124,15 +144,9 @@ impl Fleet {
         let Some(reload) = self.reload.take() else { return };
         let generation = reload.generation.id;
         self.notice(Notice::ReloadDone { generation, took_ms: self.now.ms_since(reload.asked_at) });
-        let workers = reload.generation.settings.workers;
-        // Hand-made scaling survives, unless the new settings speak of the number themselves.
-        let rescaled = workers != self.serving.settings.workers;
         self.serving = reload.generation;
         for record in self.slots.values_mut() {
             record.forgive();
-        }
-        if rescaled {
-            self.scale_to(workers);
         }
     }
 

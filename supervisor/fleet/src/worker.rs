@@ -4,7 +4,7 @@
 use crate::{ExitReason, GenerationId, Moment, PoolSettings, Slot, WorkerId};
 
 /// One worker whose process may be alive.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Worker {
     pub(crate) slot: Slot,
     pub(crate) generation: GenerationId,
@@ -14,7 +14,7 @@ pub(crate) struct Worker {
 }
 
 /// What a worker does, with what only that needs. Each state has a deadline, so no wait is without end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum State {
     /// Spawned, not ready yet.
     Starting { ready_by: Moment },
@@ -31,7 +31,7 @@ pub(crate) enum State {
 }
 
 /// What a ready worker asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Wish {
     /// Nothing.
     Stay,
@@ -40,7 +40,7 @@ pub(crate) enum Wish {
 }
 
 /// Whether a worker counts towards what is wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Standing {
     /// On its way to be ready.
     Coming,
