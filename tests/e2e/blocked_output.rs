@@ -15,7 +15,7 @@ fn signals_and_health_checks_are_answered_at_once() {
     let mut server = machine
         .server()
         .reading(Reading::Never)
-        .arguments(["--workers", "1", "--bind", "unix:web.sock", "--log-level", "debug"])
+        .arguments(["--workers", "1", "--welcome", "--bind", "unix:web.sock", "--log-level", "debug"])
         .spawn();
     // Nobody can read the address that it prints, but the kernel knows it.
     let address = wait_for("the port of /metrics", Duration::from_secs(10), || {

@@ -20,14 +20,14 @@ fn is_refused(server: ServerBuilder<'_>, code: i32, said: &str) {
 #[test]
 fn a_unix_socket() {
     let machine = Machine::shared();
-    let server = machine.server().arguments(["--bind", "unix:web.sock"]).start();
+    let server = machine.server().arguments(["--welcome", "--bind", "unix:web.sock"]).start();
     let socket = server.directory().join("web.sock");
     let mut connection = Connection::open_unix(&socket).expect("a connection");
     assert_eq!(connection.request(&Request::get("/healthz")).expect("an answer").status, 200);
 
     let path = socket.to_str().expect("a path of text").to_owned();
     let bind = format!("unix:{path}");
-    is_refused(machine.server().arguments(["--bind", &bind]), 69, &path);
+    is_refused(machine.server().arguments(["--welcome", "--bind", &bind]), 69, &path);
     assert_eq!(connection.request(&Request::get("/healthz")).expect("still served").status, 200);
     server.stop();
     assert!(!socket.exists(), "the socket file is removed at the stop");
@@ -41,7 +41,7 @@ fn a_unix_socket_of_a_dead_instance_is_replaced() {
     let bind = format!("unix:{}", socket.display());
     drop(std::os::unix::net::UnixListener::bind(&socket).expect("a socket"));
     assert!(socket.exists(), "a stale socket file");
-    let server = machine.server().arguments(["--bind", &bind]).start();
+    let server = machine.server().arguments(["--welcome", "--bind", &bind]).start();
     let mut connection = Connection::open_unix(&socket).expect("a connection");
     assert_eq!(connection.request(&Request::get("/healthz")).expect("an answer").status, 200);
     server.stop();
@@ -54,7 +54,7 @@ fn a_file_that_is_no_socket_is_never_removed() {
     let file = directory.join("precious.txt");
     fs::write(&file, "do not touch").expect("a file");
     let bind = format!("unix:{}", file.display());
-    is_refused(machine.server().arguments(["--bind", &bind]), 69, "precious.txt");
+    is_refused(machine.server().arguments(["--welcome", "--bind", &bind]), 69, "precious.txt");
     assert_eq!(fs::read_to_string(&file).expect("still there"), "do not touch");
 }
 
@@ -68,7 +68,7 @@ fn a_pid_file() {
     assert_eq!(fs::read_to_string(&file).expect("the pid file").trim(), server.pid().to_string());
 
     let path = file.to_str().expect("a path of text").to_owned();
-    is_refused(machine.server().arguments(["--pid", &path]), 1, &server.pid().to_string());
+    is_refused(machine.server().arguments(["--pid", &path]), 69, &server.pid().to_string());
     assert_eq!(fs::read_to_string(&file).expect("untouched").trim(), server.pid().to_string());
     server.signal(Signal::SIGHUP);
     server.stop();
@@ -78,7 +78,7 @@ fn a_pid_file() {
 #[test]
 fn several_addresses_at_once() {
     let machine = Machine::shared();
-    let mut binds = vec!["--bind", "127.0.0.1:0", "--bind", "unix:web.sock"];
+    let mut binds = vec!["--welcome", "--bind", "127.0.0.1:0", "--bind", "unix:web.sock"];
     // Some containers have no IPv6.
     let has_ipv6 = std::net::TcpListener::bind("[::1]:0").is_ok();
     if has_ipv6 {

@@ -153,7 +153,7 @@ fn no_counter_ever_falls() {
     wait_until("the end of the old workers", Duration::from_secs(10), || server.workers().len() == 2);
     check("a reload");
     assert!(
-        earlier.sum("supervise_http_requests_total", &[]) >= 200.0,
+        earlier.sum("supervise_http_responses_total", &[]) >= 200.0,
         "the dead are still counted: {}",
         earlier.text
     );
@@ -181,7 +181,7 @@ fn the_families_are_there_from_the_start() {
         "supervise_worker_resident_memory_bytes",
         "supervise_worker_cpu_seconds_total",
         "supervise_worker_heartbeat_age_seconds",
-        "supervise_http_requests_total",
+        "supervise_http_responses_total",
         "supervise_http_request_duration_seconds_count",
         "supervise_http_requests_in_flight",
         "supervise_connections",
