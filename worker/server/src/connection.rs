@@ -178,8 +178,8 @@ impl<Io: Read + Write + Unpin, A: App> Connection<Io, A> {
             if wrote == Progress::Made || read == Progress::Made || changed {
                 continue;
             }
-            if self.turn.requests_left == 0 && self.has_raw_bytes() {
-                // Others first: the rest of the pipeline comes in the next turn.
+            if self.turn.requests_left == 0 && self.is_between_requests() {
+                // Others first: what is left of the pipeline, or of the socket, comes in the next turn.
                 context.waker().wake_by_ref();
                 break;
             }
@@ -358,8 +358,8 @@ impl<Io: Read + Write + Unpin, A: App> Connection<Io, A> {
         }
     }
 
-    fn has_raw_bytes(&self) -> bool {
-        self.mailbox.inbound.borrow().raw_length() > 0
+    fn is_between_requests(&self) -> bool {
+        matches!(self.phase, Phase::Idle { .. } | Phase::Head { .. })
     }
 
     /// The client has closed its sending side.

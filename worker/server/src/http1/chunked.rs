@@ -238,8 +238,8 @@ pub(crate) fn is_value_byte(byte: u8) -> bool {
 mod tests {
     use super::*;
 
-    /// Decodes `raw` given in pieces of `step` bytes: the body, and the bytes behind it.
-    fn decode(raw: &[u8], step: usize) -> Result<(Vec<u8>, Option<usize>), Refusal> {
+    /// Decodes `raw` given in pieces of `step` bytes.
+    fn decode(raw: &[u8], step: usize) -> Decoded {
         let mut decoder = ChunkedDecoder::new();
         let (mut body, mut position) = (Vec::new(), 0);
         for end in (step..raw.len() + step).step_by(step) {
@@ -260,9 +260,13 @@ mod tests {
         Ok((body, None))
     }
 
+    /// The body, and the number of bytes behind its end if that was reached.
+    type Decoded = Result<(Vec<u8>, Option<usize>), Refusal>;
+    type Case = (&'static [u8], Result<(&'static [u8], Option<usize>), Refusal>);
+
     #[test]
     fn bodies_are_the_same_however_they_are_cut() {
-        let cases: [(&[u8], Result<(&[u8], Option<usize>), Refusal>); 32] = [
+        let cases: [Case; 32] = [
             (b"5\r\nhello\r\n0\r\n\r\n", Ok((b"hello", Some(0)))),
             (b"5\r\nhello\r\n6\r\n world\r\n0\r\n\r\nGET", Ok((b"hello world", Some(3)))),
             (b"0\r\n\r\n", Ok((b"", Some(0)))),

@@ -158,13 +158,18 @@ fn refusal(error: httparse::Error, lines: &[u8]) -> Refusal {
     }
 }
 
-/// Whether the request line ends in a well-formed HTTP version.
+/// Whether the request line ends in a well-formed HTTP version that is not ours.
 fn names_another_version(lines: &[u8]) -> bool {
     let line = memchr::memchr(b'\n', lines).map_or(lines, |end| &lines[..end]);
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     let version = memchr::memrchr(b' ', line).map_or(line, |space| &line[space + 1..]);
-    matches!(version, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
-        if major.is_ascii_digit() && minor.is_ascii_digit())
+    match version {
+        b"HTTP/1.0" | b"HTTP/1.1" => false,
+        [b'H', b'T', b'T', b'P', b'/', major, b'.', minor] => {
+            major.is_ascii_digit() && minor.is_ascii_digit()
+        }
+        _ => false,
+    }
 }
 
 /// The strict check, after which the head can be read in one way only.
@@ -259,45 +264,37 @@ impl Default for Facts {
 }
 
 impl Facts {
-    /// Notes one field. The length of the name tells most fields from the few that matter.
     fn note(&mut self, index: usize, name: &[u8], value: &[u8]) -> Result<(), Refusal> {
-        match name.len() {
-            4 if name.eq_ignore_ascii_case(b"host") => {
-                if self.host.replace(index).is_some() {
-                    return Err(Refusal::HostDuplicate);
-                }
-            }
-            6 if name.eq_ignore_ascii_case(b"expect") => {
-                if !value.eq_ignore_ascii_case(b"100-continue") {
-                    return Err(Refusal::Expectation);
-                }
+        match DecisiveField::named(name) {
+            None => Ok(()),
+            Some(DecisiveField::Host) => once(&mut self.host, index, Refusal::HostDuplicate),
+            Some(DecisiveField::Expect) => {
                 self.expectation = Expectation::Continue;
+                if value.eq_ignore_ascii_case(b"100-continue") { Ok(()) } else { Err(Refusal::Expectation) }
             }
-            7 if name.eq_ignore_ascii_case(b"upgrade") => {
+            Some(DecisiveField::Upgrade) => {
                 if list_members(value).any(|member| member.eq_ignore_ascii_case(b"websocket")) {
                     self.upgrade = Upgrade::WebSocket;
                 }
+                Ok(())
             }
-            10 if name.eq_ignore_ascii_case(b"connection") => {
+            Some(DecisiveField::Connection) => {
                 for option in list_members(value) {
                     self.asks_close |= option.eq_ignore_ascii_case(b"close");
                     self.asks_keep |= option.eq_ignore_ascii_case(b"keep-alive");
                 }
+                Ok(())
             }
-            14 if name.eq_ignore_ascii_case(b"content-length") => {
-                if self.length.replace(decimal(value).ok_or(Refusal::LengthInvalid)?).is_some() {
-                    return Err(Refusal::LengthDuplicate);
-                }
+            Some(DecisiveField::ContentLength) => {
+                let length = decimal(value).ok_or(Refusal::LengthInvalid)?;
+                once(&mut self.length, length, Refusal::LengthDuplicate)
             }
-            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
-                if self.is_chunked || !value.eq_ignore_ascii_case(b"chunked") {
-                    return Err(Refusal::EncodingInvalid);
-                }
-                self.is_chunked = true;
+            Some(DecisiveField::TransferEncoding) => {
+                let is_repeated = std::mem::replace(&mut self.is_chunked, true);
+                let is_chunked = value.eq_ignore_ascii_case(b"chunked");
+                if is_chunked && !is_repeated { Ok(()) } else { Err(Refusal::EncodingInvalid) }
             }
-            _ => {}
         }
-        Ok(())
     }
 
     fn body(&self, version: Version) -> Result<BodyLength, Refusal> {
@@ -317,6 +314,37 @@ impl Facts {
             (false, Version::Http11 | Version::Http2, _) => Persistence::Keep,
         }
     }
+}
+
+/// The fields that decide about framing and the connection.
+enum DecisiveField {
+    Host,
+    Expect,
+    Upgrade,
+    Connection,
+    ContentLength,
+    TransferEncoding,
+}
+
+impl DecisiveField {
+    /// The length of the name tells most fields from the few that matter.
+    fn named(name: &[u8]) -> Option<Self> {
+        let (field, spelling): (_, &[u8]) = match name.len() {
+            4 => (Self::Host, b"host"),
+            6 => (Self::Expect, b"expect"),
+            7 => (Self::Upgrade, b"upgrade"),
+            10 => (Self::Connection, b"connection"),
+            14 => (Self::ContentLength, b"content-length"),
+            17 => (Self::TransferEncoding, b"transfer-encoding"),
+            _ => return None,
+        };
+        name.eq_ignore_ascii_case(spelling).then_some(field)
+    }
+}
+
+/// Sets what may be set once only.
+fn once<V>(place: &mut Option<V>, value: V, otherwise: Refusal) -> Result<(), Refusal> {
+    if place.replace(value).is_some() { Err(otherwise) } else { Ok(()) }
 }
 
 fn list_members(value: &[u8]) -> impl Iterator<Item = &[u8]> {

@@ -1,5 +1,7 @@
 //! Apps for the box: one that a test scripts, and a site of small behaviours by path.
 
+#![allow(clippy::unwrap_used, reason = "a test that breaks its own rules may panic")]
+
 use std::{
     cell::RefCell,
     future::Future,
@@ -91,8 +93,9 @@ impl<F: FnOnce(&Exchange<Vec<u8>>, Vec<u8>) + Unpin> Future for Collect<F> {
 
 /// Runs a future on its own wakes, at once, in whoever's turn they come: as re-entrant as an app can be.
 pub fn spawn(future: impl Future<Output = ()> + 'static) {
+    type Task = Pin<Box<dyn Future<Output = ()>>>;
     thread_local! {
-        static TASKS: RefCell<Vec<Option<Pin<Box<dyn Future<Output = ()>>>>>> = const { RefCell::new(Vec::new()) };
+        static TASKS: RefCell<Vec<Option<Task>>> = const { RefCell::new(Vec::new()) };
     }
     struct TaskWaker(usize);
     impl Wake for TaskWaker {

@@ -51,16 +51,41 @@ pub enum Metered {
     Closed,
     Idle,
     Busy,
-    Started(String),
+    Started(Line),
     Finished { status: u16, request_bytes: u64, reply_bytes: u64, aborted: bool },
     Refused(u16),
     TimedOut,
 }
 
+/// The start of a request line, kept without an allocation.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Line([u8; 32]);
+
+impl Line {
+    pub fn new(line: &[u8]) -> Self {
+        let mut kept = [b' '; 32];
+        let length = line.len().min(kept.len());
+        kept[..length].copy_from_slice(&line[..length]);
+        Self(kept)
+    }
+}
+
+impl std::fmt::Debug for Line {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}", self.0.escape_ascii())
+    }
+}
+
 /// A meter that remembers.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Ledger {
     pub entries: RefCell<Vec<Metered>>,
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        Self { entries: RefCell::new(Vec::with_capacity(10_000)) }
+    }
 }
 
 impl Ledger {
@@ -88,7 +113,7 @@ impl Meter for Ledger {
         self.note(Metered::Busy);
     }
     fn request_started(&self, line: &[u8]) -> usize {
-        self.note(Metered::Started(line.escape_ascii().to_string()));
+        self.note(Metered::Started(Line::new(line)));
         self.entries.borrow().len()
     }
     fn request_finished(&self, _: usize, outcome: RequestOutcome) {
@@ -126,6 +151,7 @@ pub struct Rig<A: App> {
     pub ledger: Rc<Ledger>,
     pub drain: Drain,
     pub bell: Arc<Bell>,
+    waker: Waker,
     connection: Option<Connection<Io, A>>,
 }
 
@@ -154,20 +180,20 @@ impl<A: App> Rig<A> {
         let info =
             Rc::new(ConnectionInfo { peer: Peer::Unix(None), local: Peer::Unix(None), scheme: Scheme::Http });
         let connection = Connection::new(wire.io(), info, Rc::new(app), Rc::clone(service));
-        let rig = Self { wire, time, ledger, drain, bell: Arc::default(), connection: Some(connection) };
-        Wake::wake_by_ref(&rig.bell);
-        rig
+        let bell = Arc::new(Bell::default());
+        let waker = Waker::from(Arc::clone(&bell));
+        waker.wake_by_ref();
+        Self { wire, time, ledger, drain, bell, waker, connection: Some(connection) }
     }
 
     /// Polls while the connection asks for it. Panics if it never stops asking.
     pub fn run(&mut self) -> &mut Self {
-        let waker = Waker::from(Arc::clone(&self.bell));
         for _ in 0..100_000 {
             let Some(connection) = &mut self.connection else { return self };
             if !self.bell.rang() {
                 return self;
             }
-            if let Poll::Ready(()) = Pin::new(connection).poll(&mut Context::from_waker(&waker)) {
+            if let Poll::Ready(()) = Pin::new(connection).poll(&mut Context::from_waker(&self.waker)) {
                 self.connection = None;
                 self.wire.drop_io();
             }

@@ -1,5 +1,7 @@
 //! A clock and a timer that move when a test says so. It is always 8:49:37 on Sunday, 6 November 1994, and some monotonic time.
 
+#![allow(clippy::unwrap_used, reason = "a test that breaks its own rules may panic")]
+
 use std::{
     future::Future,
     pin::Pin,

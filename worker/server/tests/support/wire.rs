@@ -79,6 +79,11 @@ impl Wire {
         std::mem::take(&mut self.0.borrow_mut().output)
     }
 
+    /// Makes room for the replies to come, so that only the engine allocates.
+    pub fn reserve_output(&self) {
+        self.0.borrow_mut().output.reserve(1024 * 1024);
+    }
+
     /// Whether the server has closed its sending side, in good order or by dropping the socket.
     pub fn output_ended(&self) -> bool {
         let state = self.0.borrow();
