@@ -14,7 +14,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use protocol::settings::Application;
+use protocol::settings::{Application, PythonSettings};
 
 use crate::{
     cli::RunOptions,
@@ -112,37 +112,38 @@ pub fn layers(
 
 /// What can be seen to be wrong without starting anything.
 fn check_paths(settings: &Settings) -> Expected<()> {
-    let missing = |what: &str, path: &Path| {
-        ExpectedError::new(
-            "settings/missing-path",
-            ExitStatus::Usage,
-            format!("{what} {} is not there", path.display()),
-        )
-    };
     if !settings.directory.is_dir() {
         return Err(missing("the working directory", &settings.directory));
     }
     match &settings.worker.application {
         Application::Welcome => Ok(()),
         Application::Native { program } => check_program(program),
-        Application::Python(python) => {
-            let files = [
-                ("the interpreter", &python.python),
-                ("the env file", &python.env_file),
-                ("the log config", &python.log_config),
-            ];
-            let absent = files.into_iter().find_map(|(what, path)| {
-                path.as_ref().filter(|path| !path.is_file()).map(|path| missing(what, path))
-            });
-            match absent {
-                Some(error) => Err(error),
-                None if !python.app_dir.is_dir() => {
-                    Err(missing("the application's directory", &python.app_dir))
-                }
-                None => Ok(()),
-            }
+        Application::Python(python) => check_python(python),
+    }
+}
+
+fn check_python(python: &PythonSettings) -> Expected<()> {
+    let files = [
+        // No worker could boot without it.
+        ("the interpreter", &python.python, ExitStatus::BootFailed),
+        ("the env file", &python.env_file, ExitStatus::Usage),
+        ("the log config", &python.log_config, ExitStatus::Usage),
+    ];
+    for (what, path, exit) in files {
+        if let Some(path) = path.as_deref().filter(|path| !path.is_file()) {
+            return Err(ExpectedError { exit, ..missing(what, path) });
         }
     }
+    if python.app_dir.is_dir() {
+        Ok(())
+    } else {
+        Err(missing("the application's directory", &python.app_dir))
+    }
+}
+
+fn missing(what: &str, path: &Path) -> ExpectedError {
+    let message = format!("{what} {} is not there", path.display());
+    ExpectedError::new("settings/missing-path", ExitStatus::Usage, message)
 }
 
 fn check_program(program: &Path) -> Expected<()> {

@@ -286,7 +286,8 @@ fn refuse_accidental_welcome(
 
 fn is_loopback(address: &BindAddress) -> bool {
     match address {
-        BindAddress::Unix(_) => false,
+        // Only this machine reaches it, and the directory decides who.
+        BindAddress::Unix(_) => true,
         BindAddress::Tcp { host, .. } => {
             host.eq_ignore_ascii_case("localhost")
                 || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
