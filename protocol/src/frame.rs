@@ -3,7 +3,9 @@
 
 use std::fmt;
 
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::VERSION;
 
 /// PIPE_BUF on Linux: a write of at most this many bytes to a pipe is atomic (pipe(7)).
 pub const MAX_FRAME_BYTES: usize = 4096;
@@ -15,6 +17,11 @@ pub enum FrameError {
     TooLong,
     /// The line is not one of the messages; the text says what the parser met.
     Malformed(String),
+    /// The line is a hello in another version of the protocol.
+    WrongVersion {
+        /// The version that the worker speaks.
+        theirs: u32,
+    },
 }
 
 impl fmt::Display for FrameError {
@@ -22,6 +29,9 @@ impl fmt::Display for FrameError {
         match self {
             Self::TooLong => write!(f, "a line is longer than {MAX_FRAME_BYTES} bytes"),
             Self::Malformed(cause) => write!(f, "a line is no message of the protocol: {cause}"),
+            Self::WrongVersion { theirs } => {
+                write!(f, "it speaks version {theirs} of the control channel, not {VERSION}: rebuild it")
+            }
         }
     }
 }
@@ -46,16 +56,46 @@ pub fn cut_to_fit(text: &str) -> &str {
     &text[..text.floor_char_boundary(SAFE_BYTES)]
 }
 
+/// Whether a worker of this version can be understood.
+///
+/// # Errors
+/// [`FrameError::WrongVersion`] when it is not [`VERSION`].
+pub fn check_version(theirs: u32) -> Result<(), FrameError> {
+    if theirs == VERSION { Ok(()) } else { Err(FrameError::WrongVersion { theirs }) }
+}
+
+/// What a hello of every version has, whatever else it brings.
+#[derive(Deserialize)]
+struct AnyHello {
+    #[serde(rename = "type")]
+    kind: String,
+    version: u32,
+}
+
+/// Names a hello of another version for what it is: its other fields may be unknown here.
+fn why_not_a_message(line: &[u8], error: &serde_json::Error) -> FrameError {
+    match serde_json::from_slice(line) {
+        Ok(AnyHello { kind, version }) if kind == "hello" && version != VERSION => {
+            FrameError::WrongVersion { theirs: version }
+        }
+        Ok(_) | Err(_) => FrameError::Malformed(error.to_string()),
+    }
+}
+
 /// Collects bytes as they come and gives back whole messages.
 #[derive(Debug, Default)]
 pub struct Decoder {
-    pending: Vec<u8>,
+    received: Vec<u8>,
+    /// How much of `received` was given back already. It is cut off when the next bytes come, not after each message.
+    taken: usize,
 }
 
 impl Decoder {
     /// Takes bytes as they were read.
     pub fn push(&mut self, bytes: &[u8]) {
-        self.pending.extend_from_slice(bytes);
+        self.received.drain(..self.taken);
+        self.taken = 0;
+        self.received.extend_from_slice(bytes);
     }
 
     /// The next whole message; `None` until its newline has come.
@@ -63,13 +103,13 @@ impl Decoder {
     /// # Errors
     /// [`FrameError`] for a line that is no message or is over-long. The channel cannot be trusted after one: close it.
     pub fn next_message<M: DeserializeOwned>(&mut self) -> Result<Option<M>, FrameError> {
-        let searched = self.pending.len().min(MAX_FRAME_BYTES);
-        let Some(end) = self.pending[..searched].iter().position(|&byte| byte == b'\n') else {
-            return if searched == MAX_FRAME_BYTES { Err(FrameError::TooLong) } else { Ok(None) };
+        let pending = &self.received[self.taken..];
+        let searched = &pending[..pending.len().min(MAX_FRAME_BYTES)];
+        let Some(end) = searched.iter().position(|&byte| byte == b'\n') else {
+            return if searched.len() == MAX_FRAME_BYTES { Err(FrameError::TooLong) } else { Ok(None) };
         };
-        let message = serde_json::from_slice(&self.pending[..end])
-            .map_err(|error| FrameError::Malformed(error.to_string()));
-        self.pending.drain(..=end);
-        message.map(Some)
+        self.taken += end + 1;
+        let line = &searched[..end];
+        serde_json::from_slice(line).map(Some).map_err(|error| why_not_a_message(line, &error))
     }
 }

@@ -141,3 +141,134 @@ pub const SIZE_BYTES: usize = size_of::<Header>() + MAX_RECORDS * size_of::<Reco
 pub const fn record_offset(index: usize) -> usize {
     size_of::<Header>() + index * size_of::<Record>()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::mem::offset_of;
+
+    use super::*;
+
+    const EVERY_COUNTER: [Counter; COUNTERS] = [
+        Counter::Responses1xx,
+        Counter::Responses2xx,
+        Counter::Responses3xx,
+        Counter::Responses4xx,
+        Counter::Responses5xx,
+        Counter::ConnectionsAccepted,
+        Counter::RejectedBadRequest,
+        Counter::RejectedHeadTooLarge,
+        Counter::RejectedBodyTooLarge,
+        Counter::RejectedTimeout,
+        Counter::AppExceptions,
+        Counter::RequestBodyBytes,
+        Counter::ResponseBodyBytes,
+        Counter::ResponsesAborted,
+    ];
+
+    fn record() -> Record {
+        Record {
+            counters: std::array::from_fn(|_| AtomicU64::new(0)),
+            duration_buckets: std::array::from_fn(|_| AtomicU64::new(0)),
+            duration_sum_us: AtomicU64::new(0),
+            connections: AtomicU32::new(0),
+            connections_idle: AtomicU32::new(0),
+            in_flight: AtomicU32::new(0),
+            busy: AtomicU32::new(0),
+            accepting: AtomicU32::new(0),
+            accept_turn: AtomicU32::new(0),
+        }
+    }
+
+    /// Supervisor and worker may be of two builds: whoever changes the layout changes [`LAYOUT_VERSION`] too.
+    #[test]
+    fn the_layout_is_the_golden_one() {
+        let mut lines = vec![
+            format!("layout version {LAYOUT_VERSION}, mark {MAGIC:#010x}"),
+            format!("memory {SIZE_BYTES} bytes, {MAX_RECORDS} records"),
+            format!("header {} bytes", size_of::<Header>()),
+            format!("  magic {}", offset_of!(Header, magic)),
+            format!("  layout_version {}", offset_of!(Header, layout_version)),
+            format!("  records {}", offset_of!(Header, records)),
+            format!(
+                "record {} bytes, first at {}, second at {}",
+                size_of::<Record>(),
+                record_offset(0),
+                record_offset(1)
+            ),
+        ];
+        for counter in EVERY_COUNTER {
+            lines.push(format!("  {counter:?} {}", offset_of!(Record, counters) + 8 * counter as usize));
+        }
+        lines.push(format!("  duration_buckets {}", offset_of!(Record, duration_buckets)));
+        lines.push(format!("  duration_sum_us {}", offset_of!(Record, duration_sum_us)));
+        lines.push(format!("  connections {}", offset_of!(Record, connections)));
+        lines.push(format!("  connections_idle {}", offset_of!(Record, connections_idle)));
+        lines.push(format!("  in_flight {}", offset_of!(Record, in_flight)));
+        lines.push(format!("  busy {}", offset_of!(Record, busy)));
+        lines.push(format!("  accepting {}", offset_of!(Record, accepting)));
+        lines.push(format!("  accept_turn {}", offset_of!(Record, accept_turn)));
+        assert_eq!(lines.join("\n") + "\n", include_str!("../tests/golden/scoreboard_layout.txt"));
+    }
+
+    #[test]
+    fn records_do_not_share_a_cache_line() {
+        assert_eq!((size_of::<Record>() % 64, align_of::<Record>(), record_offset(3) % 64), (0, 64, 0));
+        assert_eq!(record_offset(MAX_RECORDS), SIZE_BYTES);
+    }
+
+    #[test]
+    fn each_counter_counts_for_itself() {
+        let record = record();
+        for (number, counter) in EVERY_COUNTER.into_iter().enumerate() {
+            record.add(counter, 10 + number as u64);
+            record.add(counter, 100);
+        }
+        for (number, counter) in EVERY_COUNTER.into_iter().enumerate() {
+            assert_eq!(record.get(counter), 110 + number as u64, "{counter:?}");
+        }
+    }
+
+    #[test]
+    fn a_duration_falls_into_the_bucket_whose_bound_it_does_not_exceed() {
+        for (bucket, bound) in DURATION_BUCKETS_US.into_iter().enumerate() {
+            let record = record();
+            record.observe_duration_us(bound);
+            record.observe_duration_us(bound + 1);
+            let (buckets, sum_us) = record.durations();
+            let mut expected = [0; DURATION_BUCKETS_US.len() + 1];
+            expected[bucket] = 1;
+            expected[bucket + 1] = 1;
+            assert_eq!((buckets, sum_us), (expected, 2 * bound + 1));
+        }
+        let record = record();
+        record.observe_duration_us(0);
+        record.observe_duration_us(u64::MAX);
+        let (buckets, _) = record.durations();
+        assert_eq!((buckets[0], buckets[DURATION_BUCKETS_US.len()]), (1, 1), "the first and the last bucket");
+        assert!(DURATION_BUCKETS_US.is_sorted());
+    }
+
+    #[test]
+    fn a_cleared_record_is_all_zero() {
+        let record = record();
+        for counter in EVERY_COUNTER {
+            record.add(counter, 1);
+        }
+        record.observe_duration_us(5);
+        let gauges = [
+            &record.connections,
+            &record.connections_idle,
+            &record.in_flight,
+            &record.busy,
+            &record.accepting,
+            &record.accept_turn,
+        ];
+        for gauge in gauges {
+            gauge.store(7, Relaxed);
+        }
+        record.clear();
+        assert!(EVERY_COUNTER.into_iter().all(|counter| record.get(counter) == 0));
+        assert_eq!(record.durations(), ([0; DURATION_BUCKETS_US.len() + 1], 0));
+        assert_eq!(gauges.map(|gauge| gauge.load(Relaxed)), [0; 6]);
+    }
+}

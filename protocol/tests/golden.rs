@@ -1,0 +1,163 @@
+//! The exact bytes of every message, of the settings and of the inherited names. A program in another language was written
+//! against them: whoever changes a golden file changes `protocol::VERSION` too.
+
+use std::path::PathBuf;
+
+use protocol::{
+    FromWorker, Phase, ToWorker, VERSION,
+    frame::{Decoder, encode},
+    inherited,
+    settings::{Application, EventLoop, Factory, HttpSettings, Lifespan, PythonSettings, WorkerSettings},
+};
+
+fn golden(name: &str) -> String {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn every_message_to_a_worker() -> Vec<ToWorker> {
+    vec![ToWorker::Drain { grace_ms: 30_000 }]
+}
+
+fn every_message_from_a_worker() -> Vec<FromWorker> {
+    let hello = |runtime: &str, stack_signal| FromWorker::Hello {
+        version: VERSION,
+        pid: 4711,
+        runtime: runtime.into(),
+        stack_signal,
+    };
+    let failed = |phase, message: &str| FromWorker::Failed { phase, message: message.into() };
+    vec![
+        hello("native", None),
+        hello("CPython 3.11.7 (/srv/.venv/bin/python)", Some(42)),
+        FromWorker::Loaded { application: "ASGI 3 application".into() },
+        FromWorker::Ready,
+        FromWorker::Heartbeat { loop_lag_ms: 3, in_flight: 17, oldest_request_ms: 1_250 },
+        FromWorker::Draining,
+        failed(Phase::Load, "ModuleNotFoundError: No module named 'myapp'"),
+        failed(Phase::Startup, "the database said \"no\"\n\tat\u{1} café"),
+        failed(Phase::Serve, "the listening socket is gone"),
+        FromWorker::ReplaceMe { reason: "served 10000 requests".into() },
+    ]
+}
+
+/// One name a variant; the compiler asks for a new one here, and the test below for its line in the golden file.
+fn name_to(message: &ToWorker) -> &'static str {
+    match message {
+        ToWorker::Drain { .. } => "drain",
+    }
+}
+
+fn name_from(message: &FromWorker) -> &'static str {
+    match message {
+        FromWorker::Hello { .. } => "hello",
+        FromWorker::Loaded { .. } => "loaded",
+        FromWorker::Ready => "ready",
+        FromWorker::Heartbeat { .. } => "heartbeat",
+        FromWorker::Draining => "draining",
+        FromWorker::Failed { .. } => "failed",
+        FromWorker::ReplaceMe { .. } => "replace_me",
+    }
+}
+
+fn decode_all<M: serde::de::DeserializeOwned>(text: &str) -> Vec<M> {
+    let mut decoder = Decoder::default();
+    decoder.push(text.as_bytes());
+    let mut messages = Vec::new();
+    while let Some(message) = decoder.next_message().unwrap_or_else(|error| panic!("{error}")) {
+        messages.push(message);
+    }
+    messages
+}
+
+#[test]
+fn messages_to_a_worker_are_these_bytes() {
+    let messages = every_message_to_a_worker();
+    let bytes: Vec<u8> = messages.iter().flat_map(|message| encode(message).unwrap()).collect();
+    let expected = golden("to_worker.jsonl");
+    assert_eq!(String::from_utf8(bytes).unwrap(), expected);
+    assert_eq!(decode_all::<ToWorker>(&expected), messages);
+    let names: Vec<_> = messages.iter().map(name_to).collect();
+    assert_eq!(names, ["drain"], "each message has its line");
+}
+
+#[test]
+fn messages_from_a_worker_are_these_bytes() {
+    let messages = every_message_from_a_worker();
+    let bytes: Vec<u8> = messages.iter().flat_map(|message| encode(message).unwrap()).collect();
+    let expected = golden("from_worker.jsonl");
+    assert_eq!(String::from_utf8(bytes).unwrap(), expected);
+    assert_eq!(decode_all::<FromWorker>(&expected), messages);
+    let mut names: Vec<_> = messages.iter().map(name_from).collect();
+    names.dedup();
+    let catalogue = ["hello", "loaded", "ready", "heartbeat", "draining", "failed", "replace_me"];
+    assert_eq!(names, catalogue, "each message has its line");
+}
+
+fn http() -> HttpSettings {
+    HttpSettings {
+        keep_alive_timeout_ms: 75_000,
+        header_read_timeout_ms: 15_000,
+        body_read_timeout_ms: 30_000,
+        write_timeout_ms: 30_000,
+        request_line_bytes: 8_190,
+        head_bytes: 65_536,
+        header_count: 100,
+        body_bytes: 0,
+        drain_linger_ms: 1_000,
+    }
+}
+
+fn every_kind_of_settings() -> Vec<WorkerSettings> {
+    let python = |factory, lifespan, event_loop| {
+        Application::Python(PythonSettings {
+            target: "myapp.main:app".into(),
+            python: Some("/srv/.venv/bin/python".into()),
+            app_dir: "/srv".into(),
+            factory,
+            lifespan,
+            event_loop,
+            env_file: None,
+            log_config: Some("/srv/logging.ini".into()),
+        })
+    };
+    [
+        Application::Welcome,
+        Application::Native { program: "/srv/bin/app".into() },
+        python(Factory::Auto, Lifespan::Auto, EventLoop::Auto),
+        python(Factory::Call, Lifespan::On, EventLoop::Asyncio),
+        python(Factory::Call, Lifespan::Off, EventLoop::Uvloop),
+    ]
+    .map(|application| WorkerSettings {
+        application,
+        heartbeat_interval_ms: 1_000,
+        graceful_timeout_ms: 30_000,
+        http: http(),
+        log_level: "info".into(),
+        log_format: "text".into(),
+    })
+    .into()
+}
+
+#[test]
+fn settings_are_these_bytes() {
+    let settings = every_kind_of_settings();
+    let bytes: Vec<u8> = settings.iter().flat_map(|settings| encode(settings).unwrap()).collect();
+    let expected = golden("worker_settings.jsonl");
+    assert_eq!(String::from_utf8(bytes).unwrap(), expected);
+    assert_eq!(decode_all::<WorkerSettings>(&expected), settings);
+}
+
+#[test]
+fn a_setting_that_nobody_knows_is_refused() {
+    let known = golden("worker_settings.jsonl");
+    let line = known.lines().next().unwrap();
+    let odd = line.replacen('{', "{\"colour\":\"blue\",", 1);
+    let error = serde_json::from_str::<WorkerSettings>(&odd).unwrap_err();
+    assert!(error.to_string().contains("colour"), "{error}");
+}
+
+#[test]
+fn inherited_names_are_these() {
+    assert_eq!(inherited::ALL.join("\n") + "\n", golden("inherited_names.txt"));
+}
