@@ -8,7 +8,7 @@ use std::{
 
 use hyper::StatusCode;
 use supervisor_fleet::{
-    Action, Event, EventKind, Exit, Fleet, GenerationId, Moment, Notice, Outcome, Phase, WorkerId,
+    Action, Event, EventKind, Exit, ExitReason, Fleet, GenerationId, Moment, Notice, Outcome, Phase, WorkerId,
 };
 use tokio::sync::mpsc;
 
@@ -187,8 +187,12 @@ impl EventLoop {
                 let Some(mut gone) = self.workers.remove(worker) else { return };
                 self.dumps.settle(worker, &mut gone);
                 self.tally.exited(worker, &gone, reason);
+                // What ends the program is told once, at its end.
+                let ends_the_run = reason == ExitReason::BootFailed && self.fleet.phase() != Phase::Running;
+                let said = gone.failure.clone();
+                gone.failure = gone.failure.filter(|_| !ends_the_run);
                 story::tell_exit(&mut gone, reason, exit, now);
-                self.keep_last_words(LastWords { worker, said: gone.failure.take(), exit: Some(exit) });
+                self.keep_last_words(LastWords { worker, said, exit: Some(exit) });
                 self.forget_old_generations();
             }
             Action::Notice(notice) => self.note(notice),

@@ -1,5 +1,6 @@
 //! The story of a run, as the log tells it: one line for each notice of the fleet and each worker that is gone. Words only.
 
+use nix::sys::signal::Signal;
 use supervisor_fleet::{Exit, ExitReason, Moment, Notice, WorkerId};
 
 use crate::{
@@ -13,7 +14,9 @@ pub fn tell_exit(worker: &mut LiveWorker, reason: ExitReason, exit: Exit, now: M
     let sentence = obituary::sentence(&worker.name(), reason, exit, lived_ms);
     let (slot, pid, generation, reason_label) =
         (worker.slot.0, worker.pid().as_raw(), worker.generation.0, label(reason));
-    if is_wanted(reason) && exit == Exit::Code(0) {
+    // That a drain ended in a kill has a line of its own.
+    let ordinary = [Exit::Code(0), Exit::Signal(Signal::SIGKILL as i32)].contains(&exit);
+    if is_wanted(reason) && ordinary {
         tracing::info!(event = "worker.exit", slot, pid, generation, reason = reason_label, "{sentence}");
         return;
     }
