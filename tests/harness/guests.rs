@@ -20,6 +20,8 @@ impl Guest {
     pub const STARLETTE: Self = Self { name: "starlette_app" };
     /// Django over ASGI, the same.
     pub const DJANGO: Self = Self { name: "django_app" };
+    /// Checks what asyncio, anyio and the ASGI contract promise to an application.
+    pub const COMPAT: Self = Self { name: "compat_app" };
     /// Raises on import.
     pub const RAISES_ON_IMPORT: Self = Self { name: "raises_on_import" };
     /// Never finishes its import.

@@ -95,6 +95,25 @@ impl Python {
         built.entry(self.minor_version()).or_insert_with(|| self.build_extension_once());
     }
 
+    /// Builds the extension with its test-only function in a directory of its own; gives the file.
+    ///
+    /// # Panics
+    /// When it does not compile.
+    #[must_use]
+    pub fn build_wall_tests(&self) -> PathBuf {
+        let directory = binaries::target_directory().join("walls");
+        once_a_run("walls", || {
+            let directory = directory.to_str().expect("the target directory is text");
+            let features = ["-p", "worker-python", "--features", "wall-tests"];
+            let [package, name, features, feature] = features;
+            binaries::cargo(
+                ["build", package, name, features, feature, "--target-dir", directory],
+                &[("PYO3_PYTHON", &self.program)],
+            );
+        });
+        directory.join("debug/libworker_python.so")
+    }
+
     fn build_extension_once(&self) {
         let name = format!("python{}", self.minor_version());
         let arguments = ["build", "--profile", binaries::PROFILE, "-p", "worker-python"];

@@ -102,7 +102,6 @@ enum Woken {
 
 async fn run(acceptor: Rc<RefCell<Acceptor>>) {
     acceptor.borrow_mut().fairness.start();
-    let timer = Handle(acceptor.borrow().serving.reactor);
     loop {
         let pass = acceptor.borrow_mut().accept_some();
         match pass {
@@ -110,14 +109,14 @@ async fn run(acceptor: Rc<RefCell<Acceptor>>) {
                 woken(&acceptor, None).await;
             }
             Pass::LeftToSibling => {
-                if let Woken::Deadline = woken(&acceptor, Some(timer.now() + DEFERRAL)).await {
+                if let Woken::Deadline = woken(&acceptor, Some(Handle.now() + DEFERRAL)).await {
                     acceptor.borrow_mut().fairness.deferral_over();
                 }
             }
             Pass::Full => yield_once().await,
             Pass::Exhausted => {
                 acceptor.borrow().fairness.stop();
-                timer.sleep(EXHAUSTED_PAUSE).await;
+                Handle.sleep(EXHAUSTED_PAUSE).await;
                 acceptor.borrow_mut().fairness.start();
             }
         }
@@ -126,8 +125,7 @@ async fn run(acceptor: Rc<RefCell<Acceptor>>) {
 
 /// Waits for a new connection, or for the deadline.
 async fn woken(acceptor: &RefCell<Acceptor>, deadline: Option<Instant>) -> Woken {
-    let timer = Handle(acceptor.borrow().serving.reactor);
-    let mut time: Option<Pin<Box<dyn Sleep>>> = deadline.map(|deadline| timer.sleep_until(deadline));
+    let mut time: Option<Pin<Box<dyn Sleep>>> = deadline.map(|deadline| Handle.sleep_until(deadline));
     poll_fn(|context| {
         if acceptor.borrow().listener.poll_readable(context).is_ready() {
             return Poll::Ready(Woken::Arrival);

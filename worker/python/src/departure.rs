@@ -101,7 +101,6 @@ impl Orders {
 
 /// Ends the worker's connections and the tasks of its requests.
 pub(crate) struct Leaving<'a> {
-    pub(crate) timer: Handle,
     pub(crate) orders: &'a Orders,
     pub(crate) connections: &'a Drain,
     pub(crate) linger: Duration,
@@ -122,9 +121,9 @@ impl Leaving<'_> {
         ended: impl Fn() -> E,
         cancel: impl FnOnce(),
     ) -> Instant {
-        let started = self.timer.now();
+        let started = Handle.now();
         let mut over_by = started + departure.grace();
-        let mut time = self.timer.sleep_until(started + time_for_connections(departure.grace()));
+        let mut time = Handle.sleep_until(started + time_for_connections(departure.grace()));
         self.connections.begin(self.linger.min(departure.grace() / 2));
         let mut gone = pin!(ended());
         loop {
@@ -132,14 +131,14 @@ impl Leaving<'_> {
                 Next::Gone => return over_by,
                 Next::TimeIsUp => break,
                 Next::Again(again) => {
-                    over_by = over_by.min(self.timer.now() + again.grace());
-                    time = self.timer.sleep_until(over_by - again.grace() / 5);
+                    over_by = over_by.min(Handle.now() + again.grace());
+                    time = Handle.sleep_until(over_by - again.grace() / 5);
                 }
             }
         }
         self.connections.cut();
         cancel();
-        let mut time = self.timer.sleep(CUT_GRACE);
+        let mut time = Handle.sleep(CUT_GRACE);
         while let Next::Again(_) = self.next(gone.as_mut(), &mut time).await {}
         over_by
     }

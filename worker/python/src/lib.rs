@@ -21,6 +21,8 @@ mod reactor;
 mod service_thread;
 mod serving;
 mod signals;
+#[cfg(feature = "wall-tests")]
+mod wall_tests;
 
 /// Python source that lies beside a Rust file, as the C string that the compiler of Python takes.
 macro_rules! python_source {

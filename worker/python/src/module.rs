@@ -42,7 +42,7 @@ fn make(name: &'static std::ffi::CStr) -> *mut PyObject {
     let methods = Vec::leak(vec![
         method_without_arguments(c"main", main),
         #[cfg(feature = "wall-tests")]
-        method_without_arguments(c"wall_tests", crate::wall_tests::run),
+        crate::native_type::method_with_argument(c"wall_tests", crate::wall_tests::run),
         ffi::PyMethodDef::zeroed(),
     ]);
     let definition = Box::leak(Box::new(ffi::PyModuleDef {

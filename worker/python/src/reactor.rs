@@ -291,13 +291,13 @@ fn guard_against_panic(step: impl FnOnce()) {
     let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(step));
 }
 
-/// The engine's view of the reactor: its clock, its timers, its tasks.
-#[derive(Clone, Copy)]
-pub(crate) struct Handle(pub(crate) &'static Reactor);
+/// The reactor of this thread, as hyper's traits want it: a value that may be sent about, though it works on this thread alone.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Handle;
 
 impl Timer for Handle {
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Sleep>> {
-        self.sleep_until(self.0.now() + duration)
+        self.sleep_until(self.now() + duration)
     }
 
     fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn Sleep>> {
@@ -305,7 +305,7 @@ impl Timer for Handle {
     }
 
     fn now(&self) -> Instant {
-        self.0.now()
+        Reactor::current().map_or_else(Instant::now, Reactor::now)
     }
 
     fn reset(&self, sleep: &mut Pin<Box<dyn Sleep>>, new_deadline: Instant) {
@@ -318,6 +318,8 @@ impl Timer for Handle {
 
 impl<F: Future<Output = ()> + 'static> Executor<F> for Handle {
     fn execute(&self, future: F) {
-        self.0.spawn(future);
+        if let Some(reactor) = Reactor::current() {
+            reactor.spawn(future);
+        }
     }
 }

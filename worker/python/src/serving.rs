@@ -22,6 +22,7 @@ use crate::{
     asgi::Shared,
     departure::{Leaving, Orders},
     reactor::{Handle, Reactor},
+    service_thread,
 };
 
 /// All that serving needs.
@@ -44,13 +45,12 @@ impl Site {
     /// # Errors
     /// When a listening socket cannot be watched.
     pub(crate) fn open(self, left: Rc<std::cell::Cell<Option<Instant>>>) -> io::Result<()> {
-        let handle = Handle(self.reactor);
         let drain = Drain::new();
         let service = Service::new(
             limits(&self.http),
             Rc::new(self.meter),
             ReactorClock(self.reactor),
-            handle,
+            Handle,
             drain.clone(),
         );
         let serving = Serving { reactor: self.reactor, shared: Rc::clone(&self.shared), service };
@@ -60,9 +60,12 @@ impl Site {
         reactor.spawn(async move {
             let departure = orders.next().await;
             reporter.draining();
+            if reporter.is_alone() {
+                service_thread::leave_after(departure.grace());
+            }
             acceptors.stop();
             let linger = Duration::from_millis(http.drain_linger_ms);
-            let leaving = Leaving { timer: handle, orders: &orders, connections: &drain, linger };
+            let leaving = Leaving { orders: &orders, connections: &drain, linger };
             let ended = || all_gone(&drain, &shared);
             let cancel = || Python::attach(|py| shared.cancel_tasks(py));
             left.set(Some(leaving.run(departure, ended, cancel).await));

@@ -6,13 +6,13 @@
 #![expect(unsafe_code, reason = "C API on the request path")]
 
 use pyo3::{
-    Bound, PyAny, PyErr, PyResult,
-    ffi::{self, PyObject},
+    Bound, PyAny, PyErr, PyResult, ffi,
     prelude::{PyAnyMethods, PyDictMethods},
     types::{PyDict, PyString},
 };
 
-use super::known::{Immortal, known};
+#[cfg(Py_3_11)]
+use super::known::known;
 use crate::object::Owned;
 
 /// Starts tasks on one loop.
@@ -101,10 +101,16 @@ mod capture {
 
     use std::{cell::RefCell, ffi::c_void, ptr};
 
-    use super::{Bound, Immortal, Owned, PyAny, PyAnyMethods, PyErr, PyObject, PyResult, ffi};
+    use pyo3::{
+        Bound, PyAny, PyErr, PyResult,
+        ffi::{self, PyObject},
+        prelude::PyAnyMethods,
+    };
+
+    use super::super::known::Immortal;
     use crate::{
         native_type::{NativeType, refuse_instantiation, slot, vectorcall_member},
-        object::{at_edge, interned},
+        object::{Owned, at_edge, interned},
     };
 
     static CAPTURE: NativeType<Captured> = NativeType::new();
