@@ -73,10 +73,8 @@ fn required_parameters(object: &Bound<'_, PyAny>) -> Option<usize> {
         let kind: String = parameter.getattr("kind").ok()?.getattr("name").ok()?.extract().ok()?;
         match kind.as_str() {
             "VAR_POSITIONAL" => return None,
-            "POSITIONAL_ONLY" | "POSITIONAL_OR_KEYWORD" => {
-                if parameter.getattr("default").ok()?.is(&empty) {
-                    required += 1;
-                }
+            "POSITIONAL_ONLY" | "POSITIONAL_OR_KEYWORD" if parameter.getattr("default").ok()?.is(&empty) => {
+                required += 1;
             }
             _ => {}
         }

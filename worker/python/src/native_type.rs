@@ -4,7 +4,7 @@
 
 use std::{
     cell::UnsafeCell,
-    ffi::{CStr, c_int, c_uint, c_void},
+    ffi::{CStr, c_int, c_uint, c_ulong, c_void},
     marker::PhantomData,
     mem::ManuallyDrop,
     ptr,
@@ -54,13 +54,18 @@ impl<T> NativeType<T> {
     /// # Safety
     /// The interpreter is held; `slots` fit [`Object<T>`], end with a zero slot and live for ever; the deallocation slot calls
     /// [`Self::free`].
-    pub(crate) unsafe fn make(&self, name: &'static CStr, flags: u64, slots: Vec<ffi::PyType_Slot>) -> bool {
+    pub(crate) unsafe fn make(
+        &self,
+        name: &'static CStr,
+        flags: c_ulong,
+        slots: Vec<ffi::PyType_Slot>,
+    ) -> bool {
         let slots = Vec::leak(slots);
         let mut spec = ffi::PyType_Spec {
             name: name.as_ptr(),
             basicsize: size_of::<Object<T>>() as c_int,
             itemsize: 0,
-            flags: (u64::from(ffi::Py_TPFLAGS_DEFAULT) | flags) as c_uint,
+            flags: (ffi::Py_TPFLAGS_DEFAULT | flags) as c_uint,
             slots: slots.as_mut_ptr(),
         };
         // SAFETY: the caller's promise about the slots; the spec itself is copied.

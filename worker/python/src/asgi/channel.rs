@@ -50,7 +50,7 @@ pub(super) fn prepare(create_future: Owned) -> Option<()> {
     ];
     // SAFETY: the interpreter is held; the slots fit a type with a vectorcall entry and end with a zero slot.
     let done = unsafe {
-        if !CHANNEL.make(c"worker_python.Channel", u64::from(ffi::Py_TPFLAGS_HAVE_VECTORCALL), slots) {
+        if !CHANNEL.make(c"worker_python.Channel", ffi::Py_TPFLAGS_HAVE_VECTORCALL, slots) {
             return None;
         }
         Owned::steal(Done::object())?

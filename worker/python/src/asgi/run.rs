@@ -92,7 +92,7 @@ impl Run {
             let channel = self.channel.as_ptr();
             // Place for the callee's `self`, so that it need not copy the arguments.
             let mut arguments = [std::ptr::null_mut(), scope.as_ptr(), channel, channel];
-            let count = 3 | ffi::PY_VECTORCALL_ARGUMENTS_OFFSET as usize;
+            let count = 3 | ffi::PY_VECTORCALL_ARGUMENTS_OFFSET;
             let application = self.shared.application.as_ptr();
             let returned = ffi::PyObject_Vectorcall(
                 application,

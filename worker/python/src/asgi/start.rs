@@ -143,7 +143,7 @@ mod capture {
                 slot(ffi::Py_tp_members, vectorcall_member::<Captured>()),
                 slot(0, ptr::null()),
             ];
-            let flags = u64::from(ffi::Py_TPFLAGS_HAVE_VECTORCALL);
+            let flags = ffi::Py_TPFLAGS_HAVE_VECTORCALL;
             // SAFETY: the interpreter is held; the slots fit a type with a vectorcall entry and end with a zero slot.
             let object = unsafe {
                 if !CAPTURE.make(c"worker_python.Capture", flags, slots) {
