@@ -2,14 +2,14 @@
 //! `wait()` can block, and workers that a template forks or an upgrade adopts have none. Decides nothing about a worker.
 #![expect(
     unsafe_code,
-    reason = "waitid by pidfd, pidfd_open, close_range and sigaction have no safe wrapper"
+    reason = "waitid by pidfd, pidfd_open, close_range, sigaction and what runs after fork have no safe wrapper"
 )]
 
 use std::{
     ffi::OsString,
     io,
     os::{
-        fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+        fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
         unix::process::CommandExt,
     },
     path::{Path, PathBuf},
@@ -18,8 +18,9 @@ use std::{
 
 use command_group::CommandGroup;
 use nix::{
-    fcntl::{FcntlArg, FdFlag, fcntl},
-    sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, killpg, sigaction},
+    sys::signal::{
+        SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, killpg, sigaction, sigprocmask,
+    },
     unistd::Pid,
 };
 use supervisor_fleet::Exit;
@@ -97,10 +98,10 @@ impl Process {
         command.arg0(plan.name).args(plan.arguments).envs(plan.environment).current_dir(&plan.directory);
         // A background group that reads the terminal would be stopped by it.
         command.stdin(Stdio::null());
-        // This thread is the only one that spawns, so nobody else's child gets what is opened up here for a moment.
-        let opened = Opened::new(plan.inherited)?;
+        let inherited: Vec<RawFd> = plan.inherited.iter().map(AsRawFd::as_raw_fd).collect();
+        // SAFETY: between fork and exec only async-signal-safe calls are made, and nothing is allocated.
+        unsafe { command.pre_exec(move || prepare_child(&inherited)) };
         let child = command.group_spawn();
-        drop(opened);
         let pid = Pid::from_raw(child?.id().cast_signed());
         let pidfd = open_pidfd(pid)?;
         let start_time = proc_files::stat(pid).map_or(0, |stat| stat.start_time_ticks);
@@ -206,25 +207,17 @@ fn open_pidfd(pid: Pid) -> io::Result<OwnedFd> {
     }
 }
 
-/// Descriptors that survive an exec as long as this lives.
-struct Opened<'a>(Vec<BorrowedFd<'a>>);
-
-impl<'a> Opened<'a> {
-    fn new(descriptors: Vec<BorrowedFd<'a>>) -> io::Result<Self> {
-        let opened = Self(descriptors);
-        for fd in &opened.0 {
-            fcntl(fd, FcntlArg::F_SETFD(FdFlag::empty()))?;
-        }
-        Ok(opened)
-    }
-}
-
-impl Drop for Opened<'_> {
-    fn drop(&mut self) {
-        for fd in &self.0 {
-            let _cannot_fail = fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC));
+/// In the child, right before exec: std passes our signal mask on, which blocks what the worker must hear; and only what the plan
+/// lists loses its mark to be closed.
+fn prepare_child(inherited: &[RawFd]) -> io::Result<()> {
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?;
+    for fd in inherited {
+        // SAFETY: the descriptor is open in the parent for the whole spawn; this changes a flag of the child's copy.
+        if unsafe { libc::fcntl(*fd, libc::F_SETFD, 0) } == -1 {
+            return Err(io::Error::last_os_error());
         }
     }
+    Ok(())
 }
 
 /// "SIGKILL", "SIGRTMIN+8".

@@ -43,8 +43,8 @@ const SIGNALS: [Signal; 10] = [
     Signal::SIGWINCH,
 ];
 
-/// Blocks all signals that this program understands. Before any thread is made: threads inherit the mask. Children do
-/// not: std starts each with an empty one.
+/// Blocks all signals that this program understands. Before any thread is made: threads inherit the mask.
+/// [`crate::processes`] empties it in each child.
 ///
 /// # Errors
 /// None is expected.
