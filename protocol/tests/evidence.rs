@@ -11,7 +11,7 @@ fn memory() -> Vec<u8> {
 
 fn entry(memory: &mut [u8], index: usize) -> &mut [u8; REQUEST_SLOT_BYTES] {
     let start = index * REQUEST_SLOT_BYTES;
-    (&mut memory[start..start + REQUEST_SLOT_BYTES]).try_into().unwrap()
+    (&mut memory[start..start + REQUEST_SLOT_BYTES]).try_into().expect("an entry of the table")
 }
 
 #[test]
