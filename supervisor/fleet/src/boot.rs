@@ -25,7 +25,7 @@ impl Fleet {
 
     /// Orders a worker for a slot.
     pub(crate) fn spawn(&mut self, slot: Slot, generation: &Generation) {
-        if !matches!(self.course, Course::Running) {
+        if !self.is_running() {
             self.breach = Some("a worker was ordered while the program is not running");
             return;
         }
@@ -108,7 +108,7 @@ impl Fleet {
 
     /// A worker that was wanted will never be ready: who is to blame decides what follows.
     pub(crate) fn boot_failed(&mut self, id: WorkerId, worker: &Worker, cause: BootFailure) {
-        if !matches!(self.course, Course::Running) {
+        if !self.is_running() {
             return;
         }
         if self.reloading() == Some(worker.generation) {

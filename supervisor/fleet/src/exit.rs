@@ -1,7 +1,7 @@
 //! A worker is gone, or as good as gone: why, and what its slot needs now.
 
 use crate::{
-    Action, BootFailure, Course, Exit, ExitReason, Fleet, Slot, WorkerId,
+    Action, BootFailure, Exit, ExitReason, Fleet, Slot, WorkerId,
     backoff::SOUND_MS,
     worker::{State, Worker},
 };
@@ -40,7 +40,7 @@ impl Fleet {
         reason: ExitReason,
         cause: BootFailure,
     ) {
-        if !matches!(self.course, Course::Running) {
+        if !self.is_running() {
             return;
         }
         let others = self.workers.iter().filter(|&(&other, _)| other != id);

@@ -2,7 +2,7 @@
 //! itself lost.
 
 use crate::{
-    Action, BootFailure, Course, ExitReason, Fleet, Moment, Notice, WorkerId,
+    Action, BootFailure, ExitReason, Fleet, Moment, Notice, WorkerId,
     worker::{Standing, State},
 };
 
@@ -143,10 +143,5 @@ impl Fleet {
             | State::Dumping { .. }
             | State::Aborting { .. } => true,
         }
-    }
-
-    /// Whether workers are wanted at all.
-    pub(crate) fn is_running(&self) -> bool {
-        matches!(self.course, Course::Running)
     }
 }

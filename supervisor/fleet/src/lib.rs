@@ -270,6 +270,11 @@ impl Fleet {
         count(self.slots.values().filter(|slot| slot.wait.is_some()))
     }
 
+    /// Whether workers are wanted at all.
+    fn is_running(&self) -> bool {
+        matches!(self.course, Course::Running)
+    }
+
     fn notice(&mut self, notice: Notice) {
         self.actions.push(Action::Notice(notice));
     }

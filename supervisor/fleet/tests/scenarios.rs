@@ -14,7 +14,7 @@ use std::{env, fs, path::PathBuf};
 use transcript::Transcript;
 
 /// The promises that must have a transcript, by name.
-const PROMISED: [&str; 28] = [
+const PROMISED: [&str; 30] = [
     "boot_times_out",
     "channel_broken",
     "crash_at_once",
@@ -29,6 +29,7 @@ const PROMISED: [&str; 28] = [
     "leaves_by_itself",
     "old_worker_dies_in_reload",
     "out_of_memory",
+    "quick_stop_shortens_grace",
     "quick_stop_twice",
     "reload_boot_fails",
     "reload_crashes_on_arrival",
@@ -37,6 +38,7 @@ const PROMISED: [&str; 28] = [
     "reload_storm",
     "reload_superseded",
     "replace_me",
+    "scale_down_keeps_who_serves",
     "scale_survives_reload",
     "scale_up_down",
     "spawn_failed",
