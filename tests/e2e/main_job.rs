@@ -29,7 +29,7 @@ impl Uvicorn {
         let program = python.virtual_environment().join("bin/python3");
         let mut command = Command::new(program);
         command.args(["-m", "uvicorn", "app:app", "--host", "127.0.0.1", "--port", "0", "--no-access-log"]);
-        command.env("PYTHONDONTWRITEBYTECODE", "1").current_dir(directory);
+        command.env("PYTHONDONTWRITEBYTECODE", "1").env(FIXED_ORDER.0, FIXED_ORDER.1).current_dir(directory);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("uvicorn starts");
         let log = Output::collect(child.stderr.take().expect("stderr is a pipe"));
@@ -51,6 +51,9 @@ impl Drop for Uvicorn {
         }
     }
 }
+
+/// Sets of texts in the same order in both servers: Starlette writes `Allow` from a set.
+const FIXED_ORDER: (&str, &str) = ("PYTHONHASHSEED", "0");
 
 /// A request of the comparison: method, target, headers, body.
 struct Case {
@@ -147,7 +150,7 @@ fn answers_as_under_uvicorn(guest: Guest, cases: &[Case]) {
     let machine = Machine::shared();
     let Some(python) = Python::default_one() else { return };
     let workers = std::thread::available_parallelism().map_or(1, usize::from).to_string();
-    let server = machine.server().guest(guest, &python);
+    let server = machine.server().guest(guest, &python).environment(FIXED_ORDER.0, FIXED_ORDER.1);
     let server = server.arguments(["--worker-class", "async", "--workers", &workers, "app:app"]).start();
     let uvicorn = Uvicorn::start(&python, server.directory());
     let mut differences = Vec::new();

@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use harness::{Guest, Machine, Program, Python, Server, http, processes::Signal};
 
-fn serves_and_stops(mut server: Server, target: &str) {
+fn serves_and_stops(mut server: Server, target: &str, signal: Signal) {
     assert_eq!(http::get(server.address(), target).expect("an answer").status, 200);
-    let signal = Signal::SIGTERM;
     server.signal(signal);
     assert_eq!(server.wait_for_exit(Duration::from_secs(10)).code(), Some(0), "{signal}");
 }
@@ -14,23 +13,17 @@ fn serves_and_stops(mut server: Server, target: &str) {
 #[test]
 fn the_welcome_app() {
     let machine = Machine::shared();
-    serves_and_stops(machine.server().program(Program::Worker).spawn(), "/healthz");
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        serves_and_stops(machine.server().program(Program::Worker).spawn(), "/healthz", signal);
+    }
 }
 
 #[test]
 fn a_python_app() {
     let machine = Machine::shared();
     let Some(python) = Python::default_one() else { return };
-    let server =
-        machine.server().program(Program::Worker).guest(Guest::PLAIN, &python).arguments(["app:app"]);
-    serves_and_stops(server.spawn(), "/");
-}
-
-#[test]
-fn an_interrupt_of_the_terminal_stops_it() {
-    let machine = Machine::shared();
-    let mut server = machine.server().program(Program::Worker).spawn();
-    let _ = server.address();
-    server.signal(Signal::SIGINT);
-    assert_eq!(server.wait_for_exit(Duration::from_secs(10)).code(), Some(0));
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let server = machine.server().program(Program::Worker).guest(Guest::PLAIN, &python);
+        serves_and_stops(server.arguments(["app:app"]).spawn(), "/", signal);
+    }
 }

@@ -164,8 +164,8 @@ impl<'m> ServerBuilder<'m> {
             }
         }
         let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
-        let stdout = child.stdout.take().map(Output::collect).unwrap_or_default();
-        let log = child.stderr.take().map(Output::collect).unwrap_or_default();
+        let stdout = child.stdout.take().map_or_else(Output::unread, Output::collect);
+        let log = child.stderr.take().map_or_else(Output::unread, Output::collect);
         let command_line = format!("{command:?}");
         Server::new(child, [stdout, log], mark, self.directory, command_line, unread)
     }

@@ -29,6 +29,13 @@ impl Output {
         output
     }
 
+    /// A stream that nobody reads: empty, and at its end.
+    pub(crate) fn unread() -> Self {
+        let output = Self::default();
+        output.lock().is_at_end = true;
+        output
+    }
+
     fn read_all(&self, mut pipe: impl Read) {
         let mut part = [0; 16 * 1024];
         loop {
