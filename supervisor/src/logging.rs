@@ -4,6 +4,7 @@
 use std::{
     fmt::{self, Write as _},
     io::{self, IsTerminal, Write as _},
+    os::fd::AsFd as _,
     sync::{
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
         mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, TrySendError, channel, sync_channel},
@@ -11,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tracing::{Event, Level, Subscriber, field};
 use tracing_subscriber::{
     fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter, format, time::FormatTime},
@@ -23,10 +25,10 @@ use crate::{config::values::LogFormat, error::ExpectedError};
 const QUEUE_LINES: usize = 1024;
 /// Their bytes: a stack dump is up to 56 KiB, and the memory of a stalled log must be bounded.
 const QUEUE_BYTES: usize = 1024 * 1024;
-/// A program that ends waits for its last lines as long as somebody takes some of them this often.
-const FLUSH_PATIENCE: Duration = Duration::from_millis(40);
-/// And never longer than this many times.
-const FLUSH_ROUNDS: u32 = 50;
+/// A program that ends looks this often whether its last lines are written.
+const FLUSH_LOOK: Duration = Duration::from_millis(20);
+/// And never waits for more looks than this.
+const FLUSH_LOOKS: u32 = 100;
 
 static DROPPED_LINES: AtomicU64 = AtomicU64::new(0);
 static QUEUED_BYTES: AtomicUsize = AtomicUsize::new(0);
@@ -109,14 +111,23 @@ impl Log {
         if self.queue.0.try_send(Job::Flush(done)).is_err() {
             return;
         }
-        for _ in 0..FLUSH_ROUNDS {
+        for _ in 0..FLUSH_LOOKS {
             let before = WRITTEN_LINES.load(Relaxed);
-            let over = written.recv_timeout(FLUSH_PATIENCE) != Err(RecvTimeoutError::Timeout);
-            if over || WRITTEN_LINES.load(Relaxed) == before {
+            let over = written.recv_timeout(FLUSH_LOOK) != Err(RecvTimeoutError::Timeout);
+            // A writer that was not given the processor for a moment is no stalled reader.
+            if over || (WRITTEN_LINES.load(Relaxed) == before && !takes_more()) {
                 return;
             }
         }
     }
+}
+
+/// Whether a write to stderr would be taken now.
+fn takes_more() -> bool {
+    let stderr = io::stderr();
+    let mut descriptors = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
+    let _nothing_ready = poll(&mut descriptors, PollTimeout::ZERO);
+    descriptors[0].revents().is_some_and(|ready| !ready.is_empty())
 }
 
 enum Job {

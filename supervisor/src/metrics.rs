@@ -50,7 +50,7 @@ pub fn render(sight: Sight<'_>) -> prometheus::Result<String> {
     fleet_families(&mut page, sight);
     process_families(&mut page, sight);
     http_families(&mut page, sight);
-    own_families(&mut page, sight.tally.own);
+    own_families(&mut page, sight.tally);
     let registry = Registry::new();
     registry.register(Box::new(page))?;
     let mut text = Vec::new();
@@ -280,8 +280,8 @@ fn connection_gauges(page: &mut Page, workers: &Workers) {
 }
 
 /// The names that every Prometheus client uses for its own process.
-fn own_families(page: &mut Page, own: Option<Usage>) {
-    let Some(Usage { stat, descriptors, .. }) = own else { return };
+fn own_families(page: &mut Page, Tally { own, started_s, .. }: &Tally) {
+    let Some(Usage { stat, descriptors, .. }) = *own else { return };
     let cpu = as_f64(stat.user_ticks + stat.system_ticks) / as_f64(proc_files::ticks_per_second());
     page.family(
         "process_cpu_seconds_total",
@@ -289,7 +289,17 @@ fn own_families(page: &mut Page, own: Option<Usage>) {
         MetricType::COUNTER,
         [counter_metric(vec![], cpu)],
     );
+    page.gauge(
+        "process_start_time_seconds",
+        "Start of the supervisor, in seconds since 1970.",
+        [(&[][..], *started_s)],
+    );
     for (name, help, value) in [
+        (
+            "process_max_fds",
+            "Limit of open file descriptors of the supervisor.",
+            proc_files::descriptor_limit(),
+        ),
         ("process_resident_memory_bytes", "Resident memory of the supervisor.", stat.resident_bytes),
         ("process_virtual_memory_bytes", "Address space of the supervisor.", stat.virtual_bytes),
         ("process_open_fds", "Open file descriptors of the supervisor.", descriptors),
@@ -420,4 +430,53 @@ fn histogram_metric(bounds: &[f64], counts: &[u64], sum: f64) -> Metric {
 #[expect(clippy::cast_precision_loss, reason = "Prometheus' numbers are doubles")]
 fn as_f64(number: u64) -> f64 {
     number as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use supervisor_fleet::{Event, EventKind, Fleet, Moment, PoolSettings};
+
+    use super::{Sight, render};
+    use crate::{tally::Tally, workers::Workers};
+
+    const SETTINGS: PoolSettings = PoolSettings {
+        workers: 3,
+        max_surge: 1,
+        boot_timeout_ms: 1_000,
+        heartbeat_timeout_ms: 1_000,
+        graceful_timeout_ms: 1_000,
+        quick_timeout_ms: 1_000,
+        abort_grace_ms: 1_000,
+    };
+
+    #[tokio::test]
+    async fn what_can_be_counted_is_there_from_the_start() {
+        let mut fleet = Fleet::new(SETTINGS, 1);
+        let orders = fleet.step(Event { at: Moment(0), kind: EventKind::Start });
+        assert_eq!(orders.len(), 3);
+        let workers = Workers::new(PathBuf::from("/worker"), Vec::new()).expect("memory");
+        let mut tally = Tally::new();
+        tally.refresh_usage(&workers, Moment(0));
+        let page = render(Sight { fleet: &fleet, workers: &workers, tally: &tally, now: Moment(5) })
+            .expect("a page");
+        for line in [
+            "supervise_worker_restarts_total{pool=\"app\",reason=\"oom\"} 0",
+            "supervise_worker_restarts_total{pool=\"app\",reason=\"signal\"} 0",
+            "supervise_reloads_total{result=\"rejected\"} 0",
+            "supervise_workers{pool=\"app\",state=\"booting\"} 3",
+            "supervise_workers{pool=\"app\",state=\"ready\"} 0",
+            "supervise_workers_desired{pool=\"app\"} 3",
+            "supervise_http_request_duration_seconds_bucket{pool=\"app\",le=\"+Inf\"} 0",
+            "# TYPE supervise_worker_restarts_total counter",
+            "# TYPE process_resident_memory_bytes gauge",
+        ] {
+            assert!(page.lines().any(|found| found == line), "{line:?} is not in:\n{page}");
+        }
+        for wanted in ["reload", "scale", "stop"] {
+            let never = format!("supervise_worker_restarts_total{{pool=\"app\",reason=\"{wanted}\"}}");
+            assert!(!page.contains(&never), "{wanted} is no loss that is repaired");
+        }
+    }
 }

@@ -6,7 +6,10 @@ use std::{
     io::Read,
 };
 
-use nix::unistd::{Pid, SysconfVar, sysconf};
+use nix::{
+    sys::resource::{Resource, getrlimit},
+    unistd::{Pid, SysconfVar, sysconf},
+};
 
 /// `/proc/PID/stat`, as far as it is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +65,12 @@ pub fn open_descriptors(pid: Pid) -> Option<u64> {
         0 => Some(fs::read_dir(directory).ok()?.count() as u64),
         counted => Some(counted),
     }
+}
+
+/// The most descriptors that this process may have.
+#[must_use]
+pub fn descriptor_limit() -> u64 {
+    getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft)
 }
 
 /// Clock ticks a second.

@@ -34,3 +34,52 @@ fn needs_restart(running: &Settings, new: &Settings) -> Vec<&'static str> {
     ];
     changes.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, fs, path::PathBuf};
+
+    use clap::Parser as _;
+
+    use super::{Decision, decide};
+    use crate::{
+        cli::Cli,
+        config::{Sources, settings::Surroundings},
+    };
+
+    /// What a start with `first` as its file says about a reload with `second`.
+    fn decided(name: &str, first: &str, second: &str) -> Decision {
+        let file: PathBuf =
+            std::env::temp_dir().join(format!("supervise-{}-{name}.yaml", std::process::id()));
+        let cli = Cli::try_parse_from(["supervise", "-c", &file.to_string_lossy()]).expect("good flags");
+        let surroundings =
+            Surroundings { variables: BTreeMap::new(), directory: std::env::temp_dir(), cores: 1 };
+        let sources = Sources::new(cli.run, surroundings);
+        fs::write(&file, first).expect("written");
+        let running = sources.settle().expect("good");
+        fs::write(&file, second).expect("written");
+        let decision = decide(&sources, &running);
+        fs::remove_file(&file).expect("there");
+        decision
+    }
+
+    #[test]
+    fn new_settings_of_the_workers_go_through() {
+        let decision = decided("workers", "workers: 1\n", "workers: 2\ngraceful_timeout: 5\nenv: {A: b}\n");
+        assert!(matches!(decision, Decision::Go(settings) if settings.pool.workers == 2));
+    }
+
+    #[test]
+    fn what_belongs_to_the_supervisor_needs_a_restart() {
+        let decision = decided("bind", "workers: 1\n", "bind: 127.0.0.1:1\npid: x\n");
+        assert!(matches!(decision, Decision::Refuse(why) if why == "a change of bind, pid needs a restart"));
+    }
+
+    #[test]
+    fn a_mistake_is_shown_with_its_place() {
+        let decision = decided("mistake", "workers: 1\n", "wrokers: 1\n");
+        assert!(
+            matches!(decision, Decision::Refuse(why) if why.contains("did you mean `workers`?") && why.contains(":1:1"))
+        );
+    }
+}
