@@ -293,13 +293,10 @@ impl EventLoop {
                 self.proposed = Some(*settings);
                 self.apply(EventKind::Reload { settings: pool });
             }
-            Some(Decision::Refuse(why)) => {
+            Some(Decision::Refuse { why, detail }) => {
                 self.tally.reloaded(ReloadResult::Rejected);
-                tracing::error!(
-                    event = "reload.rejected",
-                    detail = why,
-                    "the reload is rejected, everything stays as it is:"
-                );
+                let message = format!("reload rejected, everything stays as it is: {why}");
+                tracing::error!(event = "reload.rejected", detail, "{message}");
             }
             None => {}
         }

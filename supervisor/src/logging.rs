@@ -81,6 +81,8 @@ impl Log {
             .spawn(move || write_lines(&receiver))?;
         let subscriber = tracing_subscriber::fmt()
             .with_max_level(level)
+            // The colours are LineFormat's.
+            .with_ansi(false)
             .with_writer(queue.clone())
             .event_format(LineFormat { look })
             .finish();

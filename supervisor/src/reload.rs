@@ -7,18 +7,33 @@ use crate::config::{Sources, settings::Settings};
 pub enum Decision {
     /// These settings are good.
     Go(Box<Settings>),
-    /// Why not.
-    Refuse(String),
+    /// They are not.
+    Refuse {
+        /// Why, in one sentence.
+        why: String,
+        /// The place and what to do, where there is more to say.
+        detail: String,
+    },
 }
 
 /// Reads and settles the configuration again.
 #[must_use]
 pub fn decide(sources: &Sources, running: &Settings) -> Decision {
     match sources.settle() {
-        Err(error) => Decision::Refuse(error.to_string()),
+        Err(error) => {
+            let detail = if error.place.is_some() || !error.help.is_empty() {
+                error.to_string()
+            } else {
+                String::new()
+            };
+            Decision::Refuse { why: error.message, detail }
+        }
         Ok(settings) => match needs_restart(running, &settings).as_slice() {
             [] => Decision::Go(Box::new(settings)),
-            names => Decision::Refuse(format!("a change of {} needs a restart", names.join(", "))),
+            names => {
+                let why = format!("a change of {} needs a restart", names.join(", "));
+                Decision::Refuse { why, detail: String::new() }
+            }
         },
     }
 }
@@ -72,14 +87,16 @@ mod tests {
     #[test]
     fn what_belongs_to_the_supervisor_needs_a_restart() {
         let decision = decided("bind", "workers: 1\n", "bind: 127.0.0.1:1\npid: x\n");
-        assert!(matches!(decision, Decision::Refuse(why) if why == "a change of bind, pid needs a restart"));
+        assert!(
+            matches!(decision, Decision::Refuse { why, .. } if why == "a change of bind, pid needs a restart")
+        );
     }
 
     #[test]
     fn a_mistake_is_shown_with_its_place() {
         let decision = decided("mistake", "workers: 1\n", "wrokers: 1\n");
         assert!(
-            matches!(decision, Decision::Refuse(why) if why.contains("did you mean `workers`?") && why.contains(":1:1"))
+            matches!(decision, Decision::Refuse { detail, .. } if detail.contains("did you mean `workers`?") && detail.contains(":1:1"))
         );
     }
 }
