@@ -96,8 +96,8 @@ impl Inbound {
         self.framing = match body {
             BodyLength::None | BodyLength::Known(0) => BodyFraming::Ended,
             BodyLength::Known(length) => {
-                if let Ok(length) = usize::try_from(length.min(READ_AHEAD_BYTES)) {
-                    self.high_water = self.high_water.max(length);
+                if length <= READ_AHEAD_BYTES {
+                    self.high_water = self.high_water.max(length as usize);
                 }
                 BodyFraming::Length(length)
             }

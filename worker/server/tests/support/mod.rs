@@ -142,6 +142,10 @@ impl Bell {
     pub fn rang(&self) -> bool {
         self.0.swap(false, Ordering::Relaxed)
     }
+
+    pub fn waker(self: &Arc<Self>) -> Waker {
+        Waker::from(Arc::clone(self))
+    }
 }
 
 /// The box.
@@ -152,6 +156,7 @@ pub struct Rig<A: App> {
     pub drain: Drain,
     pub bell: Arc<Bell>,
     waker: Waker,
+    service: Rc<Service>,
     connection: Option<Connection<Io, A>>,
 }
 
@@ -171,19 +176,29 @@ impl<A: App> Rig<A> {
             time.clone(),
             drain.clone(),
         );
-        Self::on(app, &service, time, ledger, drain)
+        Self::on(app, service, time, ledger, drain)
     }
 
     /// A box on a service that others share.
-    pub fn on(app: A, service: &Rc<Service>, time: FakeTime, ledger: Rc<Ledger>, drain: Drain) -> Self {
+    fn on(app: A, service: Rc<Service>, time: FakeTime, ledger: Rc<Ledger>, drain: Drain) -> Self {
         let wire = Wire::new();
         let info =
             Rc::new(ConnectionInfo { peer: Peer::Unix(None), local: Peer::Unix(None), scheme: Scheme::Http });
-        let connection = Connection::new(wire.io(), info, Rc::new(app), Rc::clone(service));
+        let connection = Connection::new(wire.io(), info, Rc::new(app), Rc::clone(&service));
         let bell = Arc::new(Bell::default());
         let waker = Waker::from(Arc::clone(&bell));
         waker.wake_by_ref();
-        Self { wire, time, ledger, drain, bell, waker, connection: Some(connection) }
+        Self { wire, time, ledger, drain, bell, waker, service, connection: Some(connection) }
+    }
+
+    /// Another connection on the same service.
+    pub fn sibling<B: App>(&self, app: B, ledger: Rc<Ledger>) -> Rig<B> {
+        Rig::on(app, Rc::clone(&self.service), self.time.clone(), ledger, self.drain.clone())
+    }
+
+    /// A bell for the app's wakers.
+    pub fn bell_of_app(&self) -> Arc<Bell> {
+        Arc::default()
     }
 
     /// Polls while the connection asks for it. Panics if it never stops asking.
