@@ -133,25 +133,13 @@ fn is_ip_literal_byte(byte: u8) -> bool {
     byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.' | b'v' | b'V')
 }
 
-/// Unreserved, percent-encoded and sub-delims (RFC 3986 §3.2.2), without the comma that would make a list.
+/// Unreserved and sub-delims (RFC 3986 §3.2.2), without the comma that would make a list and the percent sign that would make
+/// two spellings of one host.
 fn is_registered_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(
             byte,
-            b'-' | b'.'
-                | b'_'
-                | b'~'
-                | b'%'
-                | b'!'
-                | b'$'
-                | b'&'
-                | b'\''
-                | b'('
-                | b')'
-                | b'*'
-                | b'+'
-                | b';'
-                | b'='
+            b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b';' | b'='
         )
 }
 
