@@ -2,7 +2,7 @@
 //! take at once is dropped.
 
 use std::{
-    io::{self, IsTerminal as _, Write},
+    io::{self, Write},
     os::fd::AsFd as _,
 };
 
@@ -16,13 +16,12 @@ const MAX_LINE_BYTES: usize = 4096;
 /// Starts logging. An application that set up its own `tracing` subscriber before keeps it.
 pub fn start(settings: &WorkerSettings) {
     let level: LevelFilter = settings.log_level.parse().unwrap_or(LevelFilter::INFO);
-    let lines =
-        tracing_subscriber::fmt().with_max_level(level).with_target(false).with_writer(|| ReadyStderr);
-    let _has_its_own = if settings.log_format == "json" {
-        lines.json().try_init()
-    } else {
-        lines.with_ansi(io::stderr().is_terminal()).try_init()
-    };
+    let lines = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_target(false)
+        .with_ansi(false)
+        .with_writer(|| ReadyStderr);
+    let _has_its_own = if settings.log_format == "json" { lines.json().try_init() } else { lines.try_init() };
 }
 
 /// Standard error, as far as it takes bytes without blocking.
