@@ -87,7 +87,7 @@ pub(crate) fn configure_logging(
 
 fn configure_from_file(py: Python<'_>, path: &Path) -> PyResult<()> {
     let config = py.import("logging.config")?;
-    let open = || py.import("io")?.call_method1("open", (path,));
+    let open = || py.import("io")?.call_method1("open", (path.as_os_str(),));
     match path.extension().and_then(|extension| extension.to_str()) {
         Some("json") => {
             let content = py.import("json")?.call_method1("load", (open()?,))?;
@@ -102,7 +102,7 @@ fn configure_from_file(py: Python<'_>, path: &Path) -> PyResult<()> {
             drop(open()?);
             let keywords = PyDict::new(py);
             keywords.set_item("disable_existing_loggers", false)?;
-            config.call_method("fileConfig", (path,), Some(&keywords))?;
+            config.call_method("fileConfig", (path.as_os_str(),), Some(&keywords))?;
         }
     }
     Ok(())
