@@ -115,21 +115,23 @@ impl Lifespan {
     }
 }
 
-/// Says at debug level why an application is served without lifespan; an exception that has nothing to do with lifespan is
-/// said louder, for it may be a start-up that failed.
+/// Says why an application is served without lifespan: it may be a start-up that failed. The traceback only for who debugs.
 fn explain_absence(py: Python<'_>, outcome: StartUp) {
     let StartUp::Raised(error) = outcome else { return };
-    let logged = py
-        .import("logging")
-        .and_then(|logging| logging.call_method1("getLogger", ("supervise.error",)))
-        .and_then(|logger| {
-            let keywords = pyo3::types::PyDict::new(py);
-            pyo3::types::PyDictMethods::set_item(&keywords, "exc_info", error.into_value(py))?;
-            let message = "The application raised on the lifespan scope and is served without lifespan \
-                           (--lifespan on makes this an error, --lifespan off silences it)";
-            logger.call_method("info", (message,), Some(&keywords))
-        });
-    if let Err(failure) = logged {
+    let message = format!(
+        "The application raised {} on the lifespan scope and is served without lifespan (--lifespan on makes this an error, \
+         --lifespan off silences it)",
+        crate::failure::summary(py, &error)
+    );
+    let log = || -> PyResult<()> {
+        let logger = py.import("logging")?.call_method1("getLogger", ("supervise.error",))?;
+        logger.call_method1("info", (message,))?;
+        let keywords = pyo3::types::PyDict::new(py);
+        pyo3::types::PyDictMethods::set_item(&keywords, "exc_info", error.into_value(py))?;
+        logger.call_method("debug", ("The exception on the lifespan scope",), Some(&keywords))?;
+        Ok(())
+    };
+    if let Err(failure) = log() {
         failure.write_unraisable(py, None);
     }
 }
