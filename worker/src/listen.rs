@@ -94,7 +94,7 @@ fn bind_unix(path: &Path) -> Result<Listener, StartError> {
         }
         // Left behind by a process that is gone.
         Ok(_socket) => {
-            std::fs::remove_file(path).map_err(|error| wrong(kind_of(&error), &in_words(&error)))?
+            std::fs::remove_file(path).map_err(|error| wrong(kind_of(&error), &in_words(&error)))?;
         }
         Err(_nothing_there) => {}
     }

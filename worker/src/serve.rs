@@ -5,6 +5,8 @@ mod body;
 mod http_app;
 mod reply;
 mod request;
+#[cfg(test)]
+mod tests;
 
 use std::{error::Error, fmt, future::Future, process::ExitCode};
 

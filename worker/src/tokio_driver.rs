@@ -137,7 +137,8 @@ fn attend_supervisor(
     Ok(())
 }
 
-fn limits(http: &HttpSettings) -> Limits {
+/// The engine's limits as the settings say them.
+pub(crate) fn limits(http: &HttpSettings) -> Limits {
     Limits {
         keep_alive_timeout: Duration::from_millis(http.keep_alive_timeout_ms),
         header_read_timeout: Duration::from_millis(http.header_read_timeout_ms),
@@ -151,7 +152,7 @@ fn limits(http: &HttpSettings) -> Limits {
 }
 
 /// The system's clocks. The wall clock is the coarse one: whole seconds do not need a better.
-struct SystemClock;
+pub(crate) struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> std::time::Instant {

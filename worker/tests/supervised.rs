@@ -1,5 +1,7 @@
 //! A worker under a supervisor: what it says, what it obeys, and that it is never left behind. Real processes, real pipes.
 
+#![expect(clippy::unwrap_used, reason = "what a test cannot do without ends it")]
+
 mod fake_supervisor;
 
 use std::{
@@ -10,7 +12,11 @@ use std::{
 
 use fake_supervisor::{Start, Supervised, until};
 use nix::sys::signal::Signal;
-use protocol::{FromWorker, Phase, ToWorker, inherited, scoreboard::Counter, settings::Application};
+use protocol::{
+    FromWorker, Phase, ToWorker, inherited,
+    scoreboard::Counter,
+    settings::{Application, EventLoop, Factory, Lifespan, PythonSettings},
+};
 
 /// A worker whose supervisor died is gone within a second (README, "orphan").
 const ORPHANS_LIVE_AT_MOST: Duration = Duration::from_secs(1);
@@ -200,4 +206,26 @@ fn a_wrong_inheritance_is_a_message_that_names_the_variable() {
         }
         assert_eq!(worker.exit().0.code(), Some(3));
     }
+}
+
+#[test]
+fn a_search_for_python_that_finds_none_is_told_in_full() {
+    let python = PythonSettings {
+        target: "app:app".to_owned(),
+        python: None,
+        app_dir: "/".into(),
+        factory: Factory::Auto,
+        lifespan: Lifespan::Auto,
+        event_loop: EventLoop::Auto,
+        env_file: None,
+        log_config: None,
+    };
+    let nowhere = [("PATH", "/nowhere"), ("VIRTUAL_ENV", ""), ("CONDA_PREFIX", "")];
+    let variables = nowhere.map(|(name, value)| (name, value.to_owned())).to_vec();
+    let mut worker = Supervised::start(Start { variables, ..Start::of(Application::Python(python)) });
+    assert!(matches!(worker.report(), FromWorker::Hello { .. }));
+    let message = "no Python interpreter found; name one with --python PATH".to_owned();
+    assert_eq!(worker.report(), FromWorker::Failed { phase: Phase::Load, message });
+    assert_eq!(worker.exit().0.code(), Some(3));
+    assert!(worker.evidence_text().contains("/nowhere/python3"), "{}", worker.evidence_text());
 }

@@ -51,11 +51,13 @@ where
         };
         // A clone of its own for each request: a service that is polled ready keeps the place for one call.
         let service = self.service.borrow().clone();
-        let answer = Answer {
-            future: Box::pin(answer(service, request, pump, exchange.clone(), self.meter.clone())),
-            exchange,
+        let failure = Failure {
+            method: request.method().clone(),
+            target: request.uri().clone(),
+            exchange: exchange.clone(),
             meter: self.meter.clone(),
         };
+        let answer = Answer { future: Box::pin(answer(service, request, pump, exchange)), failure };
         start(answer);
     }
 }
@@ -69,53 +71,66 @@ fn start(mut answer: impl Future<Output = ()> + Unpin + 'static) {
     }
 }
 
-/// The answer to one request; catches a panic of the application.
+/// The answer to one request; deals with an application that fails or panics.
 struct Answer<F> {
     future: Pin<Box<F>>,
-    exchange: Exchange<Bytes>,
-    meter: WorkerMeter,
+    failure: Failure,
 }
 
-impl<F: Future<Output = ()>> Future for Answer<F> {
+impl<F: Future<Output = Result<(), String>>> Future for Answer<F> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let future = self.future.as_mut();
         // The future is never polled again after a panic, so nobody sees what the panic left half done.
-        catch_unwind(AssertUnwindSafe(|| future.poll(context))).unwrap_or_else(|_panic| {
+        match catch_unwind(AssertUnwindSafe(|| future.poll(context))) {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(Ok(()))) => {}
+            Ok(Poll::Ready(Err(error))) => self.failure.report(&error),
             // The panic hook has printed the message and the place.
-            tracing::error!("the application panicked; the request is answered with 500");
-            self.meter.application_failed();
-            self.exchange.fail();
-            Poll::Ready(())
-        })
+            Err(_panic) => self.failure.report("it panicked"),
+        }
+        Poll::Ready(())
     }
 }
 
+/// What is left to do when the application fails.
+struct Failure {
+    method: http::Method,
+    target: http::Uri,
+    exchange: Exchange<Bytes>,
+    meter: WorkerMeter,
+}
+
+impl Failure {
+    fn report(&self, error: &str) {
+        let Self { method, target, exchange, meter } = self;
+        tracing::error!("the application failed in {method} {target}: {error}");
+        meter.application_failed();
+        exchange.fail();
+    }
+}
+
+/// Calls the service and sends what it gives back. The error is the application's.
 async fn answer<S, B>(
     service: S,
     request: http::Request<Body>,
     pump: BodyPump,
     exchange: Exchange<Bytes>,
-    meter: WorkerMeter,
-) where
+) -> Result<(), String>
+where
     S: Service<http::Request<Body>, Response = http::Response<B>>,
     S::Error: fmt::Display,
     B: http_body::Body,
     B::Error: fmt::Display,
 {
     let is_head = request.method() == http::Method::HEAD;
-    let answered = match with_body(&pump, &exchange, respond(service, request)).await {
-        Some(Ok(response)) => with_body(&pump, &exchange, reply::send(response, is_head, &exchange)).await,
-        Some(Err(error)) => Some(Err(error.to_string())),
-        None => None,
+    let reply = async {
+        let response = respond(service, request).await.map_err(|error| error.to_string())?;
+        reply::send(response, is_head, &exchange).await
     };
     // None: the client left, and the handler was dropped in the middle, as it is under hyper.
-    if let Some(Err(error)) = answered {
-        tracing::error!(%error, "the application failed");
-        meter.application_failed();
-        exchange.fail();
-    }
+    with_body(&pump, &exchange, reply).await.unwrap_or(Ok(()))
 }
 
 async fn respond<S: Service<http::Request<Body>>>(

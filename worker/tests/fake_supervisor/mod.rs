@@ -31,10 +31,10 @@ use protocol::{
 };
 
 /// Far above what anything here needs; only a broken worker meets it.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// One supervised worker.
-pub struct Supervised {
+pub(crate) struct Supervised {
     child: Child,
     orders: Option<File>,
     reports: File,
@@ -43,29 +43,29 @@ pub struct Supervised {
     decoder: Decoder,
     scoreboard: File,
     evidence: File,
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
     _listener: TcpListener,
 }
 
 /// What a worker is started with.
-pub struct Start {
-    pub application: Application,
-    pub heartbeat_interval_ms: u64,
+pub(crate) struct Start {
+    pub(crate) application: Application,
+    pub(crate) heartbeat_interval_ms: u64,
     /// Overrides variables of the contract.
-    pub variables: Vec<(&'static str, String)>,
+    pub(crate) variables: Vec<(&'static str, String)>,
 }
 
 impl Start {
-    pub fn welcome() -> Self {
+    pub(crate) fn welcome() -> Self {
         Self::of(Application::Welcome)
     }
 
-    pub fn of(application: Application) -> Self {
+    pub(crate) fn of(application: Application) -> Self {
         Self { application, heartbeat_interval_ms: 50, variables: Vec::new() }
     }
 
     /// The example application, which cargo builds beside the tests.
-    pub fn axum() -> Self {
+    pub(crate) fn axum() -> Self {
         let tests = std::env::current_exe().unwrap();
         let program = tests.parent().unwrap().parent().unwrap().join("examples/axum");
         assert!(program.exists(), "{} is not built", program.display());
@@ -74,7 +74,7 @@ impl Start {
 }
 
 impl Supervised {
-    pub fn start(start: Start) -> Self {
+    pub(crate) fn start(start: Start) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (orders_in, orders) = pipe2(OFlag::O_CLOEXEC).unwrap();
@@ -93,7 +93,10 @@ impl Supervised {
             log_format: "text".to_owned(),
         };
         let mut command = Command::new(env!("CARGO_BIN_EXE_worker"));
-        command.stdin(Stdio::null()).env(inherited::SETTINGS, serde_json::to_string(&settings).unwrap());
+        command
+            .stdin(Stdio::null())
+            .current_dir("/")
+            .env(inherited::SETTINGS, serde_json::to_string(&settings).unwrap());
         let number = |descriptor: &dyn AsRawFd| descriptor.as_raw_fd().to_string();
         command
             .env(inherited::CONTROL_IN, number(&orders_in))
@@ -122,12 +125,12 @@ impl Supervised {
     }
 
     /// The next report, whichever it is.
-    pub fn report(&mut self) -> FromWorker {
+    pub(crate) fn report(&mut self) -> FromWorker {
         self.report_within(PATIENCE).expect("no report came")
     }
 
     /// The next report that is no heartbeat.
-    pub fn news(&mut self) -> FromWorker {
+    pub(crate) fn news(&mut self) -> FromWorker {
         loop {
             match self.report() {
                 FromWorker::Heartbeat { .. } => {}
@@ -137,7 +140,7 @@ impl Supervised {
     }
 
     /// The next report, if one comes in that time.
-    pub fn report_within(&mut self, patience: Duration) -> Option<FromWorker> {
+    pub(crate) fn report_within(&mut self, patience: Duration) -> Option<FromWorker> {
         let deadline = Instant::now() + patience;
         loop {
             if let Some(report) = self.decoder.next_message().expect("a frame is broken") {
@@ -154,35 +157,35 @@ impl Supervised {
     }
 
     /// Reads reports until the worker is ready.
-    pub fn until_ready(mut self) -> Self {
+    pub(crate) fn until_ready(mut self) -> Self {
         while self.news() != FromWorker::Ready {}
         self
     }
 
-    pub fn order(&mut self, order: &ToWorker) {
+    pub(crate) fn order(&mut self, order: &ToWorker) {
         let line = frame::encode(order).unwrap();
         self.orders.as_mut().expect("the supervisor is dead").write_all(&line).unwrap();
     }
 
-    pub fn drain(&mut self, grace_ms: u64) {
+    pub(crate) fn drain(&mut self, grace_ms: u64) {
         self.order(&ToWorker::Drain { grace_ms });
     }
 
     /// Dies, as the worker sees it.
-    pub fn die(&mut self) {
+    pub(crate) fn die(&mut self) {
         self.orders = None;
     }
 
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill(self.pid(), signal).unwrap();
     }
 
-    pub fn pid(&self) -> Pid {
+    pub(crate) fn pid(&self) -> Pid {
         Pid::from_raw(self.child.id().cast_signed())
     }
 
     /// Waits for the exit, and tells how long it took.
-    pub fn exit(&mut self) -> (ExitStatus, Duration) {
+    pub(crate) fn exit(&mut self) -> (ExitStatus, Duration) {
         let started = Instant::now();
         while started.elapsed() < PATIENCE {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -194,39 +197,39 @@ impl Supervised {
     }
 
     /// Whether the worker's next report would meet a full pipe.
-    pub fn reports_are_stuck(&self) -> bool {
+    pub(crate) fn reports_are_stuck(&self) -> bool {
         let mut interest = [PollFd::new(self.reports_in.as_fd(), PollFlags::POLLOUT)];
         poll(&mut interest, PollTimeout::ZERO).unwrap() == 0
     }
 
-    pub fn requests_in_flight(&self) -> Vec<RequestInFlight> {
+    pub(crate) fn requests_in_flight(&self) -> Vec<RequestInFlight> {
         let mut memory = vec![0; evidence::SIZE_BYTES];
         self.evidence.read_exact_at(&mut memory, 0).unwrap();
         evidence::requests_in_flight(&memory)
     }
 
-    pub fn evidence_text(&self) -> String {
+    pub(crate) fn evidence_text(&self) -> String {
         let mut memory = vec![0; evidence::SIZE_BYTES];
         self.evidence.read_exact_at(&mut memory, 0).unwrap();
         evidence::text(&memory)
     }
 
     /// A counter of the worker's record, by its place.
-    pub fn counter(&self, counter: scoreboard::Counter) -> u64 {
+    pub(crate) fn counter(&self, counter: scoreboard::Counter) -> u64 {
         let mut bytes = [0; 8];
         let offset = scoreboard::record_offset(3) + 8 * counter as usize;
         self.scoreboard.read_exact_at(&mut bytes, offset as u64).unwrap();
         u64::from_ne_bytes(bytes)
     }
 
-    pub fn connect(&self) -> TcpStream {
+    pub(crate) fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream
     }
 
     /// One request on a connection of its own; the whole reply.
-    pub fn get(&self, path: &str) -> String {
+    pub(crate) fn get(&self, path: &str) -> String {
         let mut stream = self.connect();
         write!(stream, "GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n").unwrap();
         let mut reply = String::new();
@@ -273,7 +276,7 @@ impl Drop for Supervised {
 }
 
 /// Waits for a condition.
-pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !condition() {
         assert!(Instant::now() < deadline, "never came true: {what}");
