@@ -8,6 +8,8 @@ mod connection;
 mod deadline;
 mod drain;
 mod exchange;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod http1;
 mod inbound;
 mod limits;
