@@ -28,6 +28,7 @@ pub mod watch;
 pub mod workers;
 
 use std::{
+    ffi::OsString,
     hash::{BuildHasher, Hasher, RandomState},
     net::TcpListener,
     path::PathBuf,
@@ -40,7 +41,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use protocol::settings::Application;
 use tokio::sync::mpsc;
 
-use cli::{Cli, Command};
+use cli::{Cli, Command, RunOptions};
 use config::{
     Sources,
     settings::{MetricsSetting, Settings, Surroundings},
@@ -65,37 +66,37 @@ pub fn main() -> ExitCode {
             return if refusal.exit_code() == 0 { ExitCode::SUCCESS } else { ExitStatus::Usage.into() };
         }
     };
-    let (options, work): (_, fn(Sources, Instant) -> Expected<()>) = match cli.command {
-        Some(Command::CheckConfig(options)) => (options, |sources, _| commands::check_config::run(&sources)),
-        None => (cli.run, serve),
-    };
-    let outcome = surroundings().and_then(|surroundings| work(Sources::new(options, surroundings), began));
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // Once there is a log, that has told it; see serve.
-            if !error.message.is_empty() {
-                eprintln!("{error}");
-            }
-            error.exit.into()
+    let done = match cli.command {
+        Some(Command::CheckConfig(options)) => {
+            sources(options).and_then(|sources| commands::check_config::run(&sources)).map_err(tell)
         }
+        None => sources(cli.run).map_err(tell).and_then(|sources| serve(sources, began)),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(status) => status.into(),
     }
 }
 
-/// Everything up to the log reports its errors by returning them; everything after it, through the log, which cannot block.
-fn serve(sources: Sources, began: Instant) -> Expected<()> {
-    signals::block()
-        .and_then(|()| processes::take_over_inheritance())
-        .map_err(|error| system_error("prepare the process", &error))?;
-    let settings = sources.settle()?;
+/// Before there is a log.
+fn tell(error: ExpectedError) -> ExitStatus {
+    eprintln!("{error}");
+    error.exit
+}
+
+/// Errors are told where they belong: before the log has begun on stderr, after that in the log, which cannot block.
+fn serve(sources: Sources, began: Instant) -> Result<(), ExitStatus> {
+    let prepared = signals::block().and_then(|()| processes::take_over_inheritance());
+    prepared.map_err(|error| tell(system_error("prepare the process", &error)))?;
+    let settings = sources.settle().map_err(tell)?;
     let log = Log::start(settings.log_level.0, settings.log_format)
-        .map_err(|error| system_error("start the log", &error))?;
+        .map_err(|error| tell(system_error("start the log", &error)))?;
     let outcome = run(sources, settings, began);
     if let Err(error) = &outcome {
         log.report(error);
     }
     log.flush();
-    outcome.map_err(|error| ExpectedError { message: String::new(), ..error })
+    outcome.map_err(|error| error.exit)
 }
 
 fn run(sources: Sources, settings: Settings, began: Instant) -> Expected<()> {
@@ -136,14 +137,15 @@ fn run(sources: Sources, settings: Settings, began: Instant) -> Expected<()> {
     outcome
 }
 
-fn surroundings() -> Expected<Surroundings> {
+fn sources(options: RunOptions) -> Expected<Sources> {
     let directory =
         std::env::current_dir().map_err(|error| system_error("find the working directory", &error))?;
-    let variables = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    let cores = std::thread::available_parallelism()
-        .map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(u32::MAX));
-    Ok(Surroundings { variables: variables.collect(), directory, cores })
+    let text =
+        |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+    let variables = std::env::vars_os().filter_map(text).collect();
+    let cores = std::thread::available_parallelism();
+    let cores = cores.map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(u32::MAX));
+    Ok(Sources::new(options, Surroundings { variables, directory, cores }))
 }
 
 fn system_error(what: &str, error: &std::io::Error) -> ExpectedError {

@@ -103,7 +103,10 @@ impl Process {
         unsafe { command.pre_exec(move || prepare_child(&inherited)) };
         let child = command.group_spawn();
         let pid = Pid::from_raw(child?.id().cast_signed());
-        let pidfd = open_pidfd(pid)?;
+        let pidfd = open_pidfd(pid).inspect_err(|_| {
+            // Nobody could watch it: it must go, and is reaped as a stranger.
+            let _gone = killpg(pid, Signal::SIGKILL);
+        })?;
         let start_time = proc_files::stat(pid).map_or(0, |stat| stat.start_time_ticks);
         Ok(Self { pid, pidfd, start_time })
     }

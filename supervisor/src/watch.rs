@@ -75,21 +75,20 @@ impl Watch {
         }
     }
 
-    /// What is ready now, without waiting. Empty means that nothing is left, and arms [`Watch::readable`] anew.
+    /// What is ready now, without waiting; asks the kernel and not only what tokio knows. Empty means that nothing is left, and arms
+    /// [`Watch::readable`] anew.
     pub fn ready_now(&self) -> Vec<(WorkerId, Source)> {
         let mut events = [EpollEvent::empty(); BATCH];
-        let count = self
-            .epoll
-            .try_io(Interest::READABLE, |shared| {
-                match shared.0.wait(&mut events, EpollTimeout::ZERO) {
-                    // Tells tokio that the next readiness is news.
-                    Ok(0) => Err(io::ErrorKind::WouldBlock.into()),
-                    Ok(count) => Ok(count),
-                    Err(error) => Err(error.into()),
-                }
-            })
-            .unwrap_or(0);
-        events[..count].iter().map(|event| parts(event.data())).collect()
+        let mut take = |shared: &Shared| shared.0.wait(&mut events, EpollTimeout::ZERO).unwrap_or(0);
+        let count = match take(self.epoll.get_ref()) {
+            // An empty answer inside of try_io tells tokio that the next readiness is news.
+            0 => self.epoll.try_io(Interest::READABLE, |shared| match take(shared) {
+                0 => Err(io::ErrorKind::WouldBlock.into()),
+                count => Ok(count),
+            }),
+            count => Ok(count),
+        };
+        events[..count.unwrap_or(0)].iter().map(|event| parts(event.data())).collect()
     }
 }
 

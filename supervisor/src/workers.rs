@@ -10,7 +10,7 @@ use std::{
 };
 
 use nix::{sys::signal::Signal, unistd::Pid};
-use protocol::{FromWorker, ToWorker, inherited};
+use protocol::{FromWorker, ToWorker, frame, inherited};
 use supervisor_fleet::{EventKind, Exit, FailurePhase, GenerationId, Moment, Slot, WorkerId};
 
 use crate::{
@@ -142,42 +142,10 @@ impl Workers {
         settings: &Settings,
         now: Moment,
     ) -> io::Result<()> {
-        let (pipes, ends) = ControlPipes::open()?;
-        let evidence = Evidence::new()?;
-        let lease = self
-            .scoreboard
-            .lease()
-            .ok_or_else(|| io::Error::other("all records of the scoreboard are in use"))?;
-        let listeners: Vec<BorrowedFd<'_>> = self.listeners.iter().map(AsFd::as_fd).collect();
-        let gift = Inheritance {
-            control_in: ends.control_in.as_fd(),
-            control_out: ends.control_out.as_fd(),
-            scoreboard: self.scoreboard.as_fd(),
-            evidence: evidence.as_fd(),
-            listeners,
-        };
-        let spawned = gift.environment(lease, slot, generation, settings).and_then(|environment| {
-            let arguments = vec![OsString::from(&settings.application_name)];
-            let directory = settings.directory.clone();
-            let inherited = gift.descriptors();
-            Process::spawn(ProcessPlan {
-                program: &self.program,
-                name: "worker",
-                arguments,
-                environment,
-                directory,
-                inherited,
-            })
-        });
-        let process = match spawned {
-            Ok(process) => process,
-            Err(error) => {
-                self.scoreboard.fold(lease);
-                return Err(error);
-            }
-        };
-        self.watch.add(id, Source::Pipe, &pipes.readable_end())?;
-        self.watch.add(id, Source::Process, &process)?;
+        let full = || io::Error::other("all records of the scoreboard are in use");
+        let lease = self.scoreboard.lease().ok_or_else(full)?;
+        let made = self.make(id, lease, slot, generation, settings);
+        let (process, pipes, evidence) = made.inspect_err(|_| self.scoreboard.fold(lease))?;
         let worker = LiveWorker {
             slot,
             generation,
@@ -197,6 +165,42 @@ impl Workers {
         };
         self.live.insert(id, worker);
         Ok(())
+    }
+
+    fn make(
+        &self,
+        id: WorkerId,
+        lease: Lease,
+        slot: Slot,
+        generation: GenerationId,
+        settings: &Settings,
+    ) -> io::Result<(Process, ControlPipes, Evidence)> {
+        let (pipes, ends) = ControlPipes::open()?;
+        let evidence = Evidence::new()?;
+        let gift = Inheritance {
+            control_in: ends.control_in.as_fd(),
+            control_out: ends.control_out.as_fd(),
+            scoreboard: self.scoreboard.as_fd(),
+            evidence: evidence.as_fd(),
+            listeners: self.listeners.iter().map(AsFd::as_fd).collect(),
+        };
+        let process = Process::spawn(ProcessPlan {
+            program: &self.program,
+            name: "worker",
+            arguments: vec![OsString::from(&settings.application_name)],
+            environment: gift.environment(lease, slot, generation, settings)?,
+            directory: settings.directory.clone(),
+            inherited: gift.descriptors(),
+        })?;
+        let watched = self.watch.add(id, Source::Pipe, &pipes.readable_end());
+        match watched.and_then(|()| self.watch.add(id, Source::Process, &process)) {
+            Ok(()) => Ok((process, pipes, evidence)),
+            Err(error) => {
+                // Nobody could watch it: it must go, and is reaped as a stranger.
+                process.signal_group(Signal::SIGKILL);
+                Err(error)
+            }
+        }
     }
 
     /// Tells a worker to drain. One that cannot be told gets SIGTERM, which means the same to it.
@@ -254,9 +258,7 @@ impl Workers {
 
     /// Reaps orphans that were given to us.
     pub fn reap_strangers(&self) {
-        let reaped = reap_strangers(|pid| {
-            self.live.values().any(|worker| worker.last_stat.is_none() && worker.pid() == pid)
-        });
+        let reaped = reap_strangers(|pid| self.live.values().any(|worker| worker.pid() == pid));
         if reaped > 0 {
             tracing::debug!(
                 event = "strangers.reaped",
@@ -277,12 +279,7 @@ impl Workers {
         let mut events = Vec::new();
         for (&id, worker) in &mut self.live {
             if worker.broken_at().is_some_and(|at| at <= now) {
-                tracing::error!(
-                    event = "worker.channel",
-                    pid = worker.pid().as_raw(),
-                    "{} closed its control pipe and lives",
-                    worker.name()
-                );
+                worker.channel_broken("it closed its pipe and lives");
                 worker.closed_at = None;
                 events.push(EventKind::ChannelBroken { worker: id });
             }
@@ -311,12 +308,7 @@ impl Workers {
             ChannelState::Open => return,
             ChannelState::Closed => worker.closed_at = Some(now),
             ChannelState::Garbage(what) => {
-                tracing::error!(
-                    event = "worker.channel",
-                    pid = worker.pid().as_raw(),
-                    "{} broke the control channel: {what}",
-                    worker.name()
-                );
+                worker.channel_broken(&what);
                 events.push(EventKind::ChannelBroken { worker: id });
             }
         }
@@ -341,17 +333,25 @@ impl LiveWorker {
         self.closed_at.map(|at| Moment(at.0 + EXIT_AFTER_CLOSE_MS))
     }
 
+    /// It cannot be supervised any more.
+    fn channel_broken(&mut self, why: &str) {
+        let sentence = format!("{} broke the control channel: {why}", self.name());
+        tracing::error!(
+            event = "worker.channel",
+            slot = self.slot.0,
+            pid = self.pid().as_raw(),
+            "{sentence}"
+        );
+        self.failure.get_or_insert(sentence);
+    }
+
     /// Takes a message: what it tells people is kept here, what it tells the fleet is the event.
     fn note(&mut self, worker: WorkerId, message: FromWorker, now: Moment) -> Option<EventKind> {
         let name = self.name();
         match message {
             FromWorker::Hello { version, pid: _, runtime, stack_signal } => {
-                if version != protocol::VERSION {
-                    let ours = protocol::VERSION;
-                    tracing::error!(
-                        event = "worker.version",
-                        "{name} speaks version {version} of the control channel, not {ours}: rebuild it"
-                    );
+                if let Err(error) = frame::check_version(version) {
+                    self.channel_broken(&error.to_string());
                     return Some(EventKind::ChannelBroken { worker });
                 }
                 tracing::debug!(event = "worker.hello", runtime, "{name} runs on {runtime}");
