@@ -54,6 +54,9 @@ pub struct LiveWorker {
     pub stack_told: bool,
     /// Set once it is reaped.
     pub last_stat: Option<ProcessStat>,
+    channel: Channel,
+    /// It was told to leave, or said that it does: then a closed pipe is no surprise.
+    leaves: bool,
     /// Since when its pipe is closed.
     closed_at: Option<Moment>,
     /// Whether we sent SIGKILL, so that it is no riddle who did.
@@ -82,6 +85,14 @@ impl LiveWorker {
     pub fn signal(&self, number: i32) -> io::Result<()> {
         self.process.signal(number)
     }
+}
+
+/// Whether the worker is listened to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Channel {
+    Open,
+    /// Closed or broken.
+    Done,
 }
 
 /// What every worker shares.
@@ -158,6 +169,8 @@ impl Workers {
             failure: None,
             stack_told: false,
             last_stat: None,
+            channel: Channel::Open,
+            leaves: false,
             closed_at: None,
             killed_by_us: false,
             process,
@@ -204,8 +217,9 @@ impl Workers {
     }
 
     /// Tells a worker to drain. One that cannot be told gets SIGTERM, which means the same to it.
-    pub fn drain(&self, id: WorkerId, grace_ms: u64) {
-        let Some(worker) = self.live.get(&id) else { return };
+    pub fn drain(&mut self, id: WorkerId, grace_ms: u64) {
+        let Some(worker) = self.live.get_mut(&id) else { return };
+        worker.leaves = true;
         if worker.pipes.send(&ToWorker::Drain { grace_ms }).is_err() {
             // If it is gone, its exit will say so.
             let _gone = worker.process.signal(Signal::SIGTERM as i32);
@@ -213,8 +227,9 @@ impl Workers {
     }
 
     /// SIGABRT to the group, and SIGCONT: a stopped process acts on nothing else.
-    pub fn abort(&self, id: WorkerId) {
-        if let Some(worker) = self.live.get(&id) {
+    pub fn abort(&mut self, id: WorkerId) {
+        if let Some(worker) = self.live.get_mut(&id) {
+            worker.leaves = true;
             worker.process.signal_group(Signal::SIGABRT);
             worker.process.signal_group(Signal::SIGCONT);
         }
@@ -223,6 +238,7 @@ impl Workers {
     /// SIGKILL to the group.
     pub fn kill(&mut self, id: WorkerId) {
         if let Some(worker) = self.live.get_mut(&id) {
+            worker.leaves = true;
             worker.killed_by_us = true;
             worker.process.signal_group(Signal::SIGKILL);
         }
@@ -279,9 +295,8 @@ impl Workers {
         let mut events = Vec::new();
         for (&id, worker) in &mut self.live {
             if worker.broken_at().is_some_and(|at| at <= now) {
-                worker.channel_broken("it closed its pipe and lives");
+                events.push(worker.channel_broken(id, "it closed its pipe and lives"));
                 worker.closed_at = None;
-                events.push(EventKind::ChannelBroken { worker: id });
             }
         }
         events
@@ -289,7 +304,9 @@ impl Workers {
 
     /// Reads the pipe of one worker.
     fn hear(&mut self, id: WorkerId, now: Moment, events: &mut Vec<EventKind>) {
-        let Some(worker) = self.live.get_mut(&id) else { return };
+        let Some(worker) = self.live.get_mut(&id).filter(|worker| worker.channel == Channel::Open) else {
+            return;
+        };
         let (messages, state) = worker.pipes.receive();
         for message in messages {
             match &message {
@@ -303,16 +320,24 @@ impl Workers {
                 | FromWorker::ReplaceMe { .. } => {}
             }
             events.extend(worker.note(id, message, now));
-        }
-        match state {
-            ChannelState::Open => return,
-            ChannelState::Closed => worker.closed_at = Some(now),
-            ChannelState::Garbage(what) => {
-                worker.channel_broken(&what);
-                events.push(EventKind::ChannelBroken { worker: id });
+            if worker.channel == Channel::Done {
+                break;
             }
         }
-        self.watch.remove(&worker.pipes.readable_end());
+        match state {
+            ChannelState::Open => {}
+            ChannelState::Closed => {
+                worker.closed_at = Some(now);
+                worker.channel = Channel::Done;
+            }
+            ChannelState::Garbage(what) if worker.channel == Channel::Open => {
+                events.push(worker.channel_broken(id, &what));
+            }
+            ChannelState::Garbage(_) => {}
+        }
+        if worker.channel == Channel::Done {
+            self.watch.remove(&worker.pipes.readable_end());
+        }
     }
 
     fn reap(&mut self, id: WorkerId, events: &mut Vec<EventKind>) {
@@ -330,11 +355,11 @@ impl Workers {
 
 impl LiveWorker {
     fn broken_at(&self) -> Option<Moment> {
-        self.closed_at.map(|at| Moment(at.0 + EXIT_AFTER_CLOSE_MS))
+        self.closed_at.filter(|_| !self.leaves).map(|at| Moment(at.0 + EXIT_AFTER_CLOSE_MS))
     }
 
-    /// It cannot be supervised any more.
-    fn channel_broken(&mut self, why: &str) {
+    /// It cannot be supervised any more, and nothing it says counts.
+    fn channel_broken(&mut self, worker: WorkerId, why: &str) -> EventKind {
         let sentence = format!("{} broke the control channel: {why}", self.name());
         tracing::error!(
             event = "worker.channel",
@@ -343,6 +368,8 @@ impl LiveWorker {
             "{sentence}"
         );
         self.failure.get_or_insert(sentence);
+        self.channel = Channel::Done;
+        EventKind::ChannelBroken { worker }
     }
 
     /// Takes a message: what it tells people is kept here, what it tells the fleet is the event.
@@ -351,8 +378,7 @@ impl LiveWorker {
         match message {
             FromWorker::Hello { version, pid: _, runtime, stack_signal } => {
                 if let Err(error) = frame::check_version(version) {
-                    self.channel_broken(&error.to_string());
-                    return Some(EventKind::ChannelBroken { worker });
+                    return Some(self.channel_broken(worker, &error.to_string()));
                 }
                 tracing::debug!(event = "worker.hello", runtime, "{name} runs on {runtime}");
                 self.stack_signal = stack_signal;
@@ -371,8 +397,12 @@ impl LiveWorker {
                 self.heard_at = Some(now);
                 Some(EventKind::Heartbeat { worker })
             }
-            FromWorker::Draining => Some(EventKind::Draining { worker }),
+            FromWorker::Draining => {
+                self.leaves = true;
+                Some(EventKind::Draining { worker })
+            }
             FromWorker::Failed { phase, message } => {
+                self.leaves = true;
                 self.failure = Some(message);
                 Some(EventKind::Failed { worker, phase: phase_of(phase) })
             }
