@@ -202,7 +202,7 @@ fn machine(processors: &Processors) -> io::Result<String> {
     let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or(": unknown");
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?;
     let layout = match processors.layout {
-        Layout::Apart { server, load } => format!("server on CPU {server}, load on CPU {load}"),
+        Layout::Apart { server, load } => format!("server on CPU {server}, load on CPU {load}, never asleep"),
         Layout::Shared { both } => {
             format!("server and load share CPU {both}: figures of latency mean nothing")
         }

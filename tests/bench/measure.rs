@@ -141,7 +141,7 @@ impl Bench<'_> {
         connections: usize,
         pace: Pace,
     ) -> io::Result<(BTreeMap<Figure, f64>, Option<Noise>)> {
-        let mut client = Client::connect(exchange, connections)?;
+        let mut client = Client::connect(exchange, connections, self.processors.waiting())?;
         sound(&client.run(pace, WARM_UP.min(self.duration))?, server)?;
         let account = Account::open()?;
         let cpu_before = process_tree::cpu_time(server.pid())?;
@@ -158,10 +158,11 @@ impl Bench<'_> {
         exchange: &Exchange,
         at_a_time: usize,
     ) -> io::Result<(BTreeMap<Figure, f64>, Option<Noise>)> {
-        sound(&run_new_connections(exchange, at_a_time, WARM_UP.min(self.duration))?, server)?;
+        let waiting = self.processors.waiting();
+        sound(&run_new_connections(exchange, at_a_time, waiting, WARM_UP.min(self.duration))?, server)?;
         let account = Account::open()?;
         let cpu_before = process_tree::cpu_time(server.pid())?;
-        let mut outcome = run_new_connections(exchange, at_a_time, self.duration)?;
+        let mut outcome = run_new_connections(exchange, at_a_time, waiting, self.duration)?;
         let cpu = process_tree::cpu_time(server.pid())?.saturating_sub(cpu_before);
         let noise = account.close(cpu)?;
         sound(&outcome, server)?;

@@ -7,7 +7,7 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::process_tree::TICK;
+use crate::{load::Waiting, process_tree::TICK};
 
 /// The processors that this bench may use: one for the server's whole tree, one for the load.
 #[derive(Debug, Clone, Copy)]
@@ -54,6 +54,14 @@ impl Processors {
     /// Runs `start` where the processes that it starts may use every processor.
     pub(crate) fn anywhere<T>(&self, start: impl FnOnce() -> T) -> io::Result<T> {
         self.on(&self.all, start)
+    }
+
+    /// A client that never sleeps would take a shared processor from the server.
+    pub(crate) fn waiting(&self) -> Waiting {
+        match self.layout {
+            Layout::Apart { .. } => Waiting::Awake,
+            Layout::Shared { .. } => Waiting::Asleep,
+        }
     }
 
     fn on<T>(&self, processors: &CpuSet, start: impl FnOnce() -> T) -> io::Result<T> {

@@ -7,22 +7,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nix::sys::{
-    epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout},
-    time::{TimeSpec, TimeValLike},
-    timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags},
-};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 
 use super::{
-    Exchange, Failure, Outcome, Pace,
+    Exchange, Failure, Outcome, Pace, Waiting,
     connection::{Answer, Connection, Sent},
     reply::Afterwards,
 };
 
-/// Marks the clock among the events; connections are marked by their index.
-const CLOCK: u64 = u64::MAX;
-/// How often a wait looks whether patience has run out.
-const PATIENCE_CHECK_MS: u16 = 100;
 /// A run that fails this often has nothing more to tell.
 const HOPELESS_FAILURES: u64 = 1000;
 
@@ -30,6 +22,7 @@ const HOPELESS_FAILURES: u64 = 1000;
 #[derive(Debug)]
 pub(crate) struct Client {
     exchange: Exchange,
+    waiting: Waiting,
     epoll: Epoll,
     connections: Vec<Option<Connection>>,
 }
@@ -49,14 +42,14 @@ enum Feed {
     /// Every answer before `until` is followed by a request.
     Closed { until: Instant },
     /// A request falls due every `interval`; `free` connections wait for it, or it waits for one.
-    Open { clock: TimerFd, next: Instant, interval: Duration, until: Instant, free: VecDeque<usize> },
+    Open { next: Instant, interval: Duration, until: Instant, free: VecDeque<usize> },
 }
 
 impl Client {
     /// Opens `count` connections.
-    pub(crate) fn connect(exchange: Exchange, count: usize) -> io::Result<Self> {
+    pub(crate) fn connect(exchange: Exchange, count: usize, waiting: Waiting) -> io::Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        let mut client = Client { exchange, epoll, connections: Vec::new() };
+        let mut client = Client { exchange, waiting, epoll, connections: Vec::new() };
         for index in 0..count {
             let connection = client.open(index)?;
             client.connections.push(Some(connection));
@@ -70,7 +63,7 @@ impl Client {
         let until = started + duration;
         let feed = match pace {
             Pace::Closed => Feed::Closed { until },
-            Pace::Open { rate } => Feed::open(&self.epoll, &self.connections, started, until, rate)?,
+            Pace::Open { rate } => Feed::open(&self.connections, started, until, rate),
         };
         let outcome = Outcome { latencies_ns: Vec::with_capacity(1 << 18), ..Outcome::default() };
         let mut run = Run { outcome, due: 0, last_progress: started, feed };
@@ -78,22 +71,13 @@ impl Client {
             for index in 0..self.connections.len() {
                 self.send(&mut run, index, started)?;
             }
-        } else {
-            self.tick(&mut run)?;
         }
         let mut events = [EpollEvent::empty(); 256];
         while run.has_work() && run.outcome.failures.total() < HOPELESS_FAILURES {
-            let count = match self.epoll.wait(&mut events, EpollTimeout::from(PATIENCE_CHECK_MS)) {
-                Ok(count) => count,
-                Err(nix::errno::Errno::EINTR) => 0,
-                Err(errno) => return Err(errno.into()),
-            };
+            self.send_what_is_due(&mut run)?;
+            let count = self.waiting.wait(&self.epoll, &mut events, run.next_deadline())?;
             for event in &events[..count] {
-                if event.data() == CLOCK {
-                    self.tick(&mut run)?;
-                } else {
-                    self.attend(&mut run, event)?;
-                }
+                self.attend(&mut run, event)?;
             }
             self.give_up_on_silence(&mut run);
         }
@@ -128,11 +112,11 @@ impl Client {
     }
 
     /// Sends what the clock says is due.
-    fn tick(&mut self, run: &mut Run) -> io::Result<()> {
+    fn send_what_is_due(&mut self, run: &mut Run) -> io::Result<()> {
         while let Some((index, since)) = run.next_by_clock() {
             self.send(run, index, since)?;
         }
-        run.arm_clock()
+        Ok(())
     }
 
     fn attend(&mut self, run: &mut Run, event: &EpollEvent) -> io::Result<()> {
@@ -183,7 +167,7 @@ impl Client {
             Feed::Closed { .. } => Ok(()),
             Feed::Open { free, .. } => {
                 free.push_back(index);
-                self.tick(run)
+                Ok(())
             }
         }
     }
@@ -229,34 +213,19 @@ impl Run {
         Some((index, since))
     }
 
-    fn arm_clock(&self) -> io::Result<()> {
-        let Feed::Open { clock, next, until, free, .. } = &self.feed else { return Ok(()) };
-        if next >= until || free.is_empty() {
-            clock.unset()?;
-            return Ok(());
+    /// When there is something to do, whatever the server does.
+    fn next_deadline(&self) -> Option<Instant> {
+        match &self.feed {
+            Feed::Open { next, until, free, .. } if next < until && !free.is_empty() => Some(*next),
+            Feed::Open { .. } | Feed::Closed { .. } => None,
         }
-        // Zero would disarm it.
-        let wait = next.saturating_duration_since(Instant::now()).max(Duration::from_nanos(1));
-        let wait = TimeSpec::nanoseconds(i64::try_from(wait.as_nanos()).unwrap_or(i64::MAX));
-        clock.set(Expiration::OneShot(wait), TimerSetTimeFlags::empty())?;
-        Ok(())
     }
 }
 
 impl Feed {
-    fn open(
-        epoll: &Epoll,
-        connections: &[Option<Connection>],
-        started: Instant,
-        until: Instant,
-        rate: u32,
-    ) -> io::Result<Feed> {
-        let clock =
-            TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
-        // Edge-triggered: arming it again is what clears it, so that it never needs to be read.
-        epoll.add(&clock, EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, CLOCK))?;
+    fn open(connections: &[Option<Connection>], started: Instant, until: Instant, rate: u32) -> Feed {
         let free = (0..connections.len()).filter(|index| connections[*index].is_some()).collect();
-        Ok(Feed::Open { clock, next: started, interval: Duration::from_secs(1) / rate, until, free })
+        Feed::Open { next: started, interval: Duration::from_secs(1) / rate, until, free }
     }
 
     fn end(&mut self) {

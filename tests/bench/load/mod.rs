@@ -11,6 +11,7 @@ mod new_connections;
 mod reply;
 #[cfg(test)]
 mod self_test;
+mod waiting;
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -18,6 +19,7 @@ pub(crate) use failure::{Failure, Failures};
 pub(crate) use keep_alive::Client;
 pub(crate) use new_connections::run as run_new_connections;
 pub(crate) use reply::body as reply_body;
+pub(crate) use waiting::Waiting;
 
 /// What is asked, and what must come back.
 #[derive(Debug, Clone)]

@@ -6,16 +6,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::{
-    Exchange, Failure, Outcome,
+    Exchange, Failure, Outcome, Waiting,
     connection::{Connection, Sent},
 };
 
-/// How often a wait looks whether patience has run out.
-const PATIENCE_CHECK_MS: u16 = 100;
 /// A run that fails this often has nothing more to tell.
 const HOPELESS_FAILURES: u64 = 1000;
 /// One loopback address has 28,000 ports for connections, which a fast server uses up in three seconds.
@@ -38,7 +36,12 @@ struct Slot {
 }
 
 /// Keeps `width` connections under way for `duration`, then waits for those that are due.
-pub(crate) fn run(exchange: &Exchange, width: usize, duration: Duration) -> io::Result<Outcome> {
+pub(crate) fn run(
+    exchange: &Exchange,
+    width: usize,
+    waiting: Waiting,
+    duration: Duration,
+) -> io::Result<Outcome> {
     let started = Instant::now();
     let until = started + duration;
     let mut load = Load { exchange, epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?, opened: 0 };
@@ -50,11 +53,7 @@ pub(crate) fn run(exchange: &Exchange, width: usize, duration: Duration) -> io::
     let mut events = [EpollEvent::empty(); 256];
     let mut last_progress = started;
     while slots.iter().any(Option::is_some) && outcome.failures.total() < HOPELESS_FAILURES {
-        let count = match load.epoll.wait(&mut events, EpollTimeout::from(PATIENCE_CHECK_MS)) {
-            Ok(count) => count,
-            Err(nix::errno::Errno::EINTR) => 0,
-            Err(errno) => return Err(errno.into()),
-        };
+        let count = waiting.wait(&load.epoll, &mut events, None)?;
         for event in &events[..count] {
             let Ok(index) = usize::try_from(event.data()) else { continue };
             let Some(mut slot) = slots[index].take() else { continue };

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Client, Exchange, Failure, Failures, Outcome, Pace, run_new_connections};
+use super::{Client, Exchange, Failure, Failures, Outcome, Pace, Waiting, run_new_connections};
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n";
 const REPLY: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi";
@@ -85,7 +85,8 @@ fn misbehave(mut stream: TcpStream, good: usize, then: Deed) {
 
 fn closed_loop(good: usize, then: Deed) -> Outcome {
     let server = BadServer::start(CONNECTIONS, good, then);
-    let mut client = Client::connect(server.exchange(), CONNECTIONS).expect("the bad server listens");
+    let mut client =
+        Client::connect(server.exchange(), CONNECTIONS, Waiting::Asleep).expect("the bad server listens");
     let outcome = client.run(Pace::Closed, SHORT).expect("the client itself does not fail");
     drop(client);
     server.accepting.join().expect("the bad server ends");
@@ -146,7 +147,7 @@ fn an_announced_close_is_no_failure_but_is_counted() {
         expected_body: b"hi".to_vec(),
         patience: Duration::from_millis(400),
     };
-    let mut client = Client::connect(exchange, 1).expect("it listens");
+    let mut client = Client::connect(exchange, 1, Waiting::Asleep).expect("it listens");
     let outcome = client.run(Pace::Closed, SHORT).expect("the client itself does not fail");
     drop(client);
     accepting.join().expect("the bad server ends");
@@ -155,21 +156,23 @@ fn an_announced_close_is_no_failure_but_is_counted() {
 }
 
 #[test]
-fn a_paced_run_keeps_its_rate_and_counts_latency_from_the_clock() {
-    let server = BadServer::start(CONNECTIONS, 0, Deed::Reply(REPLY));
-    let mut client = Client::connect(server.exchange(), CONNECTIONS).expect("it listens");
-    let pace = Pace::Open { rate: 500 };
-    let outcome = client.run(pace, Duration::from_millis(400)).expect("the client itself does not fail");
-    drop(client);
-    server.accepting.join().expect("the server ends");
-    assert_eq!(outcome.failures, Failures::default());
-    assert_eq!(outcome.completed, 200, "500 a second for 0.4 s");
+fn a_paced_run_keeps_its_rate_awake_and_asleep() {
+    for waiting in [Waiting::Awake, Waiting::Asleep] {
+        let server = BadServer::start(CONNECTIONS, 0, Deed::Reply(REPLY));
+        let mut client = Client::connect(server.exchange(), CONNECTIONS, waiting).expect("it listens");
+        let pace = Pace::Open { rate: 500 };
+        let outcome = client.run(pace, Duration::from_millis(400)).expect("the client itself does not fail");
+        drop(client);
+        server.accepting.join().expect("the server ends");
+        assert_eq!(outcome.failures, Failures::default());
+        assert_eq!(outcome.completed, 200, "500 a second for 0.4 s, {waiting:?}");
+    }
 }
 
 #[test]
 fn a_paced_run_ends_when_every_connection_is_dead() {
     let server = BadServer::start(CONNECTIONS, 2, Deed::Leave(b""));
-    let mut client = Client::connect(server.exchange(), CONNECTIONS).expect("it listens");
+    let mut client = Client::connect(server.exchange(), CONNECTIONS, Waiting::Asleep).expect("it listens");
     let pace = Pace::Open { rate: 500 };
     let outcome = client.run(pace, Duration::from_secs(60)).expect("the client itself does not fail");
     drop(client);
@@ -189,14 +192,15 @@ fn new_connections_count_refusals_and_truncated_answers() {
         expected_body: b"hi".to_vec(),
         patience: Duration::from_millis(400),
     };
-    let outcome = run_new_connections(&exchange, 1, Duration::ZERO).expect("the client itself does not fail");
+    let outcome = run_new_connections(&exchange, 1, Waiting::Asleep, Duration::ZERO)
+        .expect("the client itself does not fail");
     assert_eq!(outcome.failures, only(Failure::Refused, 1));
 
     for (last_words, completed, failures) in
         [(REPLY, 2, Failures::default()), (&REPLY[..REPLY.len() - 1], 0, only(Failure::EndInReply, 2))]
     {
         let server = BadServer::start(2, 0, Deed::Leave(last_words));
-        let outcome = run_new_connections(&server.exchange(), 2, Duration::ZERO)
+        let outcome = run_new_connections(&server.exchange(), 2, Waiting::Awake, Duration::ZERO)
             .expect("the client itself does not fail");
         server.accepting.join().expect("the server ends");
         assert_eq!((outcome.completed, outcome.failures), (completed, failures));
