@@ -22,14 +22,15 @@ use crate::{
     drain::{DrainPhase, Registration},
     http1::{chunked::BodyEnd, refusal::Refusal},
     inbound::BUFFER_BYTES,
-    limits::{OUTPUT_HIGH_WATER_BYTES, OUTPUT_LOW_WATER_BYTES, REQUESTS_PER_TURN},
+    limits::{OUTPUT_HIGH_WATER_BYTES, OUTPUT_LOW_WATER_BYTES, READS_PER_TURN, REQUESTS_PER_TURN},
     mailbox::{Mailbox, ReplyPhase},
 };
 
 /// One connection. Poll it until it is ready: then the connection is closed and everything about it was counted.
 ///
-/// A client that closes its sending side while a request is in flight counts as gone, as most servers see it. Dropping the
-/// future breaks the connection off.
+/// A client that closes its sending side while a request is in flight counts as gone, as most servers see it. It is noticed at
+/// once unless the engine has stopped reading, because the app does not receive or 16 KiB of pipelined requests wait already.
+/// Dropping the future breaks the connection off.
 pub struct Connection<Io, A: App> {
     io: Io,
     info: Rc<ConnectionInfo>,
@@ -102,6 +103,7 @@ struct InFlight {
 struct TurnState {
     now: Instant,
     requests_left: u32,
+    reads_left: u32,
     reads: Readiness,
     writes: Readiness,
 }
@@ -339,6 +341,13 @@ impl<Io: Read + Write + Unpin, A: App> Connection<Io, A> {
         if self.turn.reads == Readiness::Blocked {
             return ReadResult::Blocked;
         }
+        if self.turn.reads_left == 0 {
+            // Others first: the next turn reads on.
+            self.turn.reads = Readiness::Blocked;
+            context.waker().wake_by_ref();
+            return ReadResult::Blocked;
+        }
+        self.turn.reads_left -= 1;
         let mut inbound = self.mailbox.inbound.borrow_mut();
         if inbound.needs_buffer() {
             inbound.lend_buffer(self.service.read_buffer());
@@ -549,7 +558,13 @@ impl<Io, A: App> Unpin for Connection<Io, A> {}
 
 impl TurnState {
     fn begin(now: Instant) -> Self {
-        Self { now, requests_left: REQUESTS_PER_TURN, reads: Readiness::Unknown, writes: Readiness::Unknown }
+        Self {
+            now,
+            requests_left: REQUESTS_PER_TURN,
+            reads_left: READS_PER_TURN,
+            reads: Readiness::Unknown,
+            writes: Readiness::Unknown,
+        }
     }
 }
 

@@ -126,7 +126,8 @@ impl<C: AsRef<[u8]> + 'static> Exchange<C> {
     }
 
     /// The app gives up: 500 if no byte of a reply was sent (a head that was set but not sent is replaced), else the connection is broken
-    /// off without a proper end, so that no client takes the reply for whole.
+    /// off without a proper end, so that no client takes the reply for whole (HTTP/1.0 without a length has no end but the
+    /// connection's, and cannot tell).
     pub fn fail(&self) {
         self.mailbox.fail(self.epoch);
     }

@@ -28,6 +28,9 @@ pub struct Limits {
 /// Requests that one connection may start in one turn, so that a client who pipelines cannot starve the others.
 pub(crate) const REQUESTS_PER_TURN: u32 = 16;
 
+/// Reads of one connection in one turn, so that an upload as fast as its app cannot starve the others either.
+pub(crate) const READS_PER_TURN: u32 = 32;
+
 /// Reply bytes that wait for the client before the app is told [`crate::Room::Full`].
 pub(crate) const OUTPUT_HIGH_WATER_BYTES: usize = 64 * 1024;
 

@@ -144,6 +144,28 @@ fn large_parts_of_a_reply_are_not_copied() {
     assert_eq!(rig.wire.writes(), 2, "replies to pipelined requests leave together");
 }
 
+#[test]
+fn one_connection_cannot_have_the_thread_for_itself() {
+    let mut rig = Rig::new(apps::site());
+    rig.wire.send(GET.repeat(40).as_bytes());
+    for replies in [16, 16, 8] {
+        rig.turn();
+        assert_eq!(rig.received().matches("hello").count(), replies);
+    }
+    // An app that receives as fast as the client sends.
+    let mut rig = Rig::new(apps::site());
+    rig.send(format!("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", 100 * 16 * 1024));
+    for piece in pattern(100 * 16 * 1024).chunks(16 * 1024) {
+        rig.wire.send(piece);
+    }
+    let before = rig.wire.reads();
+    rig.turn();
+    let reads = rig.wire.reads() - before;
+    assert!((10..=32).contains(&reads), "{reads} reads in one turn");
+    rig.run();
+    assert!(rig.wire.take_output().ends_with(&pattern(100 * 16 * 1024)));
+}
+
 const EXPECTING: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-Continue\r\n\r\n";
 
 #[test]

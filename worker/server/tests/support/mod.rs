@@ -201,17 +201,24 @@ impl<A: App> Rig<A> {
         Arc::default()
     }
 
+    /// Polls once.
+    pub fn turn(&mut self) {
+        self.bell.rang();
+        if let Some(connection) = &mut self.connection
+            && let Poll::Ready(()) = Pin::new(connection).poll(&mut Context::from_waker(&self.waker))
+        {
+            self.connection = None;
+            self.wire.drop_io();
+        }
+    }
+
     /// Polls while the connection asks for it. Panics if it never stops asking.
     pub fn run(&mut self) -> &mut Self {
         for _ in 0..100_000 {
-            let Some(connection) = &mut self.connection else { return self };
-            if !self.bell.rang() {
+            if self.is_closed() || !self.bell.rang() {
                 return self;
             }
-            if let Poll::Ready(()) = Pin::new(connection).poll(&mut Context::from_waker(&self.waker)) {
-                self.connection = None;
-                self.wire.drop_io();
-            }
+            self.turn();
         }
         panic!("the connection never comes to rest");
     }
