@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import traceback
+import weakref
 
 import anyio
 from starlette.applications import Starlette
@@ -22,6 +23,8 @@ REQUEST = contextvars.ContextVar("request", default="unset")
 OUTSIDE = contextvars.ContextVar("outside", default="unset")
 OUTSIDE.set("set on import")
 EVENTS = []
+KEPT = []
+WEAKLY_KEPT = []
 
 
 def check(function):
@@ -39,6 +42,73 @@ async def current_task_is_a_real_task(scope, receive, send):
     await asyncio.sleep(0)
     assert asyncio.current_task() is task and task in asyncio.all_tasks()
     assert task.get_loop() is asyncio.get_running_loop()
+
+
+@check
+async def the_task_is_listed_in_its_first_step(scope, receive, send):
+    tasks = asyncio.all_tasks()
+    assert asyncio.current_task() in tasks and all(isinstance(task, asyncio.Task) for task in tasks)
+    assert type(asyncio.current_task()) is asyncio.Task
+
+
+@check
+async def a_task_that_is_kept_ends(scope, receive, send):
+    for kept in KEPT:
+        assert kept.done() and kept.exception() is None and kept not in asyncio.all_tasks()
+    for reference in WEAKLY_KEPT:
+        kept = reference()
+        assert kept is None or kept.done()
+    KEPT.clear()
+    WEAKLY_KEPT.clear()
+
+
+@check
+async def the_task_may_be_kept(scope, receive, send):
+    KEPT.append(asyncio.current_task())
+    WEAKLY_KEPT.append(weakref.ref(asyncio.current_task()))
+
+
+@check
+async def the_task_may_be_kept_weakly(scope, receive, send):
+    WEAKLY_KEPT.append(weakref.ref(asyncio.current_task(), lambda _: None))
+    registry = weakref.WeakKeyDictionary()
+    registry[asyncio.current_task()] = 1
+
+
+@check
+async def the_task_may_be_touched_and_end(scope, receive, send):
+    task = asyncio.current_task()
+    done = []
+    task.add_done_callback(done.append)
+    task.set_name("touched")
+    assert task.get_name() == "touched" and "touched" in repr(task)
+    KEPT.append(task)
+
+
+@check
+async def a_cancel_in_the_first_step_arrives_at_the_first_wait(scope, receive, send):
+    inner = asyncio.ensure_future(asyncio.sleep(30))
+    asyncio.current_task().cancel()
+    try:
+        await inner
+    except asyncio.CancelledError:
+        pass
+    else:
+        raise AssertionError("not cancelled")
+    assert inner.cancelled()
+    if sys.version_info >= (3, 11):
+        assert asyncio.current_task().cancelling() == 1 and asyncio.current_task().uncancel() == 0
+    await asyncio.sleep(0)
+
+
+@check
+async def context_set_before_and_after_a_touch_stays(scope, receive, send):
+    REQUEST.set("before")
+    asyncio.current_task().get_name()
+    REQUEST.set("after")
+    await asyncio.sleep(0)
+    assert REQUEST.get() == "after"
+    assert await asyncio.get_running_loop().run_in_executor(None, contextvars.copy_context().get, REQUEST) == "after"
 
 
 @check

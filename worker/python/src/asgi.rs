@@ -1,8 +1,14 @@
 //! ASGI over the engine: each request becomes a scope, a channel and a task of the event loop.
 
 mod app;
+#[cfg(not(Py_3_12))]
+mod capture;
 mod channel;
 mod known;
+#[cfg(all(Py_3_11, not(Py_3_14)))]
+mod lazy_task;
+#[cfg(all(Py_3_11, not(Py_3_14)))]
+mod lazy_type;
 mod lifespan;
 mod message;
 mod run;

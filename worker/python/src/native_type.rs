@@ -49,7 +49,7 @@ impl<T> NativeType<T> {
         Self { state: UnsafeCell::new(state), content: PhantomData }
     }
 
-    /// Makes the type. False when Python refused; an exception is set then.
+    /// Makes the type, unless it is made. False when Python refused; an exception is set then.
     ///
     /// # Safety
     /// The interpreter is held; `slots` fit [`Object<T>`], end with a zero slot and live for ever; the deallocation slot calls
@@ -60,6 +60,10 @@ impl<T> NativeType<T> {
         flags: c_ulong,
         slots: Vec<ffi::PyType_Slot>,
     ) -> bool {
+        // SAFETY: the interpreter is held.
+        if unsafe { !(*self.state.get()).type_object.is_null() } {
+            return true;
+        }
         let slots = Vec::leak(slots);
         let mut spec = ffi::PyType_Spec {
             name: name.as_ptr(),

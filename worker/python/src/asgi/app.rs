@@ -16,7 +16,7 @@ use super::{
     known,
     run::{self, Run},
     scope::ScopeBuilder,
-    start::TaskStarter,
+    start::{FirstStep, TaskStarter},
     wait,
 };
 use crate::{
@@ -164,10 +164,11 @@ impl AsgiApp {
         let scope = self.shared.scopes.scope(template, head)?;
         let channel = Channel::object(exchange)?;
         let run = Run::object(Rc::clone(&self.shared), scope, channel)?;
-        let task = self.shared.starter.start(&run)?;
-        let run = Run::of(&run);
-        if !run.is_over() {
-            run.set_registration(self.shared.tasks.insert(task));
+        if let FirstStep::Suspended(task) = self.shared.starter.start(&run)? {
+            let run = Run::of(&run);
+            if !run.is_over() {
+                run.set_registration(self.shared.tasks.insert(task));
+            }
         }
         Some(())
     }

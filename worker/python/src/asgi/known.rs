@@ -34,13 +34,13 @@ impl Immortal {
 }
 
 macro_rules! known_texts {
-    ($($(#[$comment:meta])* $name:ident = $text:literal;)*) => {
+    ($($(#[$attribute:meta])* $name:ident = $text:literal;)*) => {
         /// The interned strings.
-        pub(super) struct Texts { $($(#[$comment])* pub(super) $name: Immortal,)* }
+        pub(super) struct Texts { $($(#[$attribute])* pub(super) $name: Immortal,)* }
 
         impl Texts {
             fn make() -> Option<Self> {
-                Some(Self { $($name: Immortal::new(interned($text)?),)* })
+                Some(Self { $($(#[$attribute])* $name: Immortal::new(interned($text)?),)* })
             }
         }
     };
@@ -51,6 +51,8 @@ known_texts! {
     body = c"body";
     client = c"client";
     context = c"context";
+    #[cfg(Py_3_12)]
+    eager_start = c"eager_start";
     extensions = c"extensions";
     headers = c"headers";
     http = c"http";
@@ -71,8 +73,8 @@ known_texts! {
     scheme = c"scheme";
     server = c"server";
     spec_version = c"spec_version";
-    /// 2.3: what is sent after the client left is dropped without an error. Starlette trusts a server of 2.4 to raise then, and
-    /// no longer cancels an idle stream by itself.
+    // 2.3: what is sent after the client left is dropped without an error. Starlette trusts a server of 2.4 to raise then, and
+    // no longer cancels an idle stream by itself.
     spec_version_value = c"2.3";
     state = c"state";
     status = c"status";

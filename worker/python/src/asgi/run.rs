@@ -13,6 +13,7 @@ use pyo3::{
     PyErr, Python,
     exceptions::PyTypeError,
     ffi::{self, PyObject},
+    prelude::PyAnyMethods,
 };
 
 use super::{app::Shared, channel::Channel};
@@ -40,6 +41,40 @@ pub(super) struct Run {
     stage: RefCell<Stage>,
     /// The task's place among those that are suspended.
     registration: Cell<Option<usize>>,
+    /// What came of a first step that was taken before there was a task: what the task's own first step comes to.
+    stash: RefCell<Option<Stash>>,
+}
+
+/// See [`Run::stash`].
+pub(super) enum Stash {
+    /// It waits for this future.
+    Yield(Owned),
+    /// The run is over.
+    Return,
+    /// It ended with this exception.
+    Raise(PyErr),
+}
+
+impl Stash {
+    /// Keeps a step; takes the exception that is set when it raised.
+    pub(super) fn of(stepped: Stepped) -> Self {
+        match stepped {
+            Stepped::Yield(future) => Self::Yield(future),
+            Stepped::Return(_) => Self::Return,
+            Stepped::Raise => Python::attach(|py| PyErr::take(py).map_or(Self::Return, Self::Raise)),
+        }
+    }
+
+    fn deliver(self) -> Stepped {
+        match self {
+            Self::Yield(future) => Stepped::Yield(future),
+            Self::Return => Stepped::Return(none()),
+            Self::Raise(error) => {
+                Python::attach(|py| error.restore(py));
+                Stepped::Raise
+            }
+        }
+    }
 }
 
 enum Stage {
@@ -59,6 +94,7 @@ impl Run {
             channel,
             stage: RefCell::new(Stage::New { scope }),
             registration: Cell::new(None),
+            stash: RefCell::new(None),
         };
         // SAFETY: the interpreter is held and the type was made.
         unsafe { Owned::steal(RUN.object(None, run)) }
@@ -78,6 +114,11 @@ impl Run {
     /// Notes where the task is registered while it is suspended.
     pub(super) fn set_registration(&self, place: usize) {
         self.registration.set(Some(place));
+    }
+
+    /// Keeps what came of the first step until the task asks.
+    pub(super) fn stash(&self, stash: Stash) {
+        self.stash.replace(Some(stash));
     }
 
     fn channel(&self) -> &Channel {
@@ -174,6 +215,9 @@ impl Coroutine for Run {
     const TYPE: &'static NativeType<Self> = &RUN;
 
     fn send(&self, _this: *mut PyObject, value: *mut PyObject) -> Stepped {
+        if let Some(stash) = self.stash.take() {
+            return stash.deliver();
+        }
         if let Some(coroutine) = self.running() {
             // SAFETY: the clone keeps the coroutine alive during the step.
             return self.end(unsafe { step(coroutine.as_ptr(), value) });
@@ -194,6 +238,12 @@ impl Coroutine for Run {
     }
 
     fn throw(&self, _this: *mut PyObject, arguments: *mut PyObject) -> Stepped {
+        // A task that was cancelled in its first step cancels what that step waits for, and is told by it.
+        if let Some(Stash::Yield(future)) = self.stash.take()
+            && cancel(&future)
+        {
+            return Stepped::Yield(future);
+        }
         // SAFETY: Python passes a tuple; the clone keeps the coroutine alive during the step.
         unsafe {
             match self.running() {
@@ -235,6 +285,17 @@ impl Drop for Run {
     }
 }
 
+/// Cancels a future; false when it cannot be cancelled any more.
+fn cancel(future: &Owned) -> bool {
+    Python::attach(|py| {
+        let cancelled = future.bound(py).call_method0("cancel").and_then(|cancelled| cancelled.is_truthy());
+        cancelled.unwrap_or_else(|error| {
+            error.write_unraisable(py, None);
+            false
+        })
+    })
+}
+
 /// What `await` would step: a coroutine itself, or the iterator that another awaitable gives. None with an exception set.
 unsafe fn awaited(returned: Owned) -> Option<Owned> {
     // SAFETY: the object is alive; the slots are called as Python calls them.
@@ -254,7 +315,7 @@ unsafe fn awaited(returned: Owned) -> Option<Owned> {
         }
         let py = Python::assume_attached();
         let name = returned.bound(py);
-        let name = pyo3::types::PyAnyMethods::get_type(&name).to_string();
+        let name = name.get_type().to_string();
         PyTypeError::new_err(format!(
             "the application returned {name}, which cannot be awaited: an ASGI application is `async def app(scope, receive, send)`"
         ))

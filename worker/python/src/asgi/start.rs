@@ -1,19 +1,35 @@
-//! Makes a request's coroutine a real `asyncio.Task` and takes its first step at once, inside the network turn.
+//! Makes a request's coroutine a task of the loop and takes its first step at once, inside the network turn.
 //!
-//! From Python 3.12 on a task can start eagerly. Before, a new task asks the loop to call its first step soon; that one call
-//! is captured by an attribute that stands on the loop only while the task is made, and is done at once.
+//! Where it can be, the task is lazy ([`super::lazy_task`]). Otherwise it starts eagerly, from Python 3.12 on; before, a new task
+//! asks the loop to call its first step soon, and that one call is captured and made at once ([`super::capture`]).
 
 #![expect(unsafe_code, reason = "C API on the request path")]
 
 use pyo3::{
     Bound, PyAny, PyErr, PyResult, ffi,
     prelude::{PyAnyMethods, PyDictMethods},
-    types::{PyDict, PyString},
+    types::PyDict,
 };
 
+#[cfg(not(Py_3_12))]
+use super::capture::Capture;
 #[cfg(Py_3_11)]
 use super::known::known;
+#[cfg(all(Py_3_11, not(Py_3_14)))]
+pub(super) use super::lazy_task::FirstStep;
+#[cfg(all(Py_3_11, not(Py_3_14)))]
+use super::lazy_task::LazyTasks;
+use super::run::Run;
 use crate::object::Owned;
+
+/// What became of a first step.
+#[cfg(not(all(Py_3_11, not(Py_3_14))))]
+pub(super) enum FirstStep {
+    /// The run is over.
+    Over,
+    /// It suspended; this is its task.
+    Suspended(Owned),
+}
 
 /// Starts tasks on one loop.
 pub(super) struct TaskStarter {
@@ -23,7 +39,9 @@ pub(super) struct TaskStarter {
     /// The context of the moment when the worker became ready. Every request runs in a copy of its own.
     base_context: Owned,
     #[cfg(not(Py_3_12))]
-    capture: capture::Capture,
+    capture: Capture,
+    #[cfg(all(Py_3_11, not(Py_3_14)))]
+    lazy: Option<&'static LazyTasks>,
 }
 
 impl TaskStarter {
@@ -33,8 +51,6 @@ impl TaskStarter {
         keywords.set_item("loop", event_loop)?;
         #[cfg(Py_3_12)]
         keywords.set_item("eager_start", true)?;
-        // Naming a task costs more than half of making it, where the name is a new number each time.
-        keywords.set_item("name", PyString::intern(py, "supervise-request"))?;
         // SAFETY: the interpreter is held.
         let base_context = unsafe { Owned::steal(ffi::PyContext_CopyCurrent()) };
         Ok(Self {
@@ -42,35 +58,44 @@ impl TaskStarter {
             keywords: keywords.into_any().into(),
             base_context: base_context.ok_or_else(|| PyErr::fetch(py))?,
             #[cfg(not(Py_3_12))]
-            capture: capture::Capture::new(event_loop)?,
+            capture: Capture::new(event_loop)?,
+            #[cfg(all(Py_3_11, not(Py_3_14)))]
+            lazy: lazy_tasks(event_loop)?,
         })
     }
 
-    /// Makes the task of a coroutine and takes its first step. None with an exception set when Python has no memory.
+    /// Makes the task of a run and takes its first step. None with an exception set when Python has no memory.
+    pub(super) fn start(&self, run: &Owned) -> Option<FirstStep> {
+        #[cfg(all(Py_3_11, not(Py_3_14)))]
+        if let Some(lazy) = self.lazy {
+            return lazy.first_step(run, self.new_context()?);
+        }
+        let task = self.start_task(run)?;
+        Some(if Run::of(run).is_over() { FirstStep::Over } else { FirstStep::Suspended(task) })
+    }
+
     #[cfg(Py_3_11)]
-    pub(super) fn start(&self, coroutine: &Owned) -> Option<Owned> {
-        // SAFETY: the base context is alive; the copy is a new reference.
-        let context = unsafe { Owned::steal(ffi::PyContext_Copy(self.base_context.as_ptr()))? };
+    fn start_task(&self, run: &Owned) -> Option<Owned> {
+        let context = self.new_context()?;
         self.set_context(&context)?;
         #[cfg(Py_3_12)]
-        let task = self.task(coroutine);
+        let task = self.task(run);
         #[cfg(not(Py_3_12))]
-        let task = self.capture.run_first_step(|| self.task(coroutine));
+        let task = self.capture.run_first_step(|| self.task(run));
         // The request's context must not outlive it here.
         self.set_context(&self.base_context)?;
         task
     }
 
-    /// Makes the task of a coroutine and takes its first step. None with an exception set when Python has no memory.
     #[cfg(not(Py_3_11))]
-    pub(super) fn start(&self, coroutine: &Owned) -> Option<Owned> {
+    fn start_task(&self, run: &Owned) -> Option<Owned> {
         self.capture.run_first_step(|| {
             // SAFETY: nothing else ever enters the base context; a task copies the context in which it is made.
             unsafe {
                 if ffi::PyContext_Enter(self.base_context.as_ptr()) != 0 {
                     return None;
                 }
-                let task = self.task(coroutine);
+                let task = self.task(run);
                 ffi::PyContext_Exit(self.base_context.as_ptr());
                 task
             }
@@ -78,160 +103,32 @@ impl TaskStarter {
     }
 
     #[cfg(Py_3_11)]
+    fn new_context(&self) -> Option<Owned> {
+        // SAFETY: the base context is alive; the copy is a new reference.
+        unsafe { Owned::steal(ffi::PyContext_Copy(self.base_context.as_ptr())) }
+    }
+
+    #[cfg(Py_3_11)]
     fn set_context(&self, context: &Owned) -> Option<()> {
         super::known::set(&self.keywords, known().text.context, context)
     }
 
-    fn task(&self, coroutine: &Owned) -> Option<Owned> {
+    fn task(&self, run: &Owned) -> Option<Owned> {
         // SAFETY: all are alive; the call returns a new reference.
         unsafe {
-            let arguments = Owned::steal(ffi::PyTuple_Pack(1, coroutine.as_ptr()))?;
-            Owned::steal(ffi::PyObject_Call(
-                self.task_type.as_ptr(),
-                arguments.as_ptr(),
-                self.keywords.as_ptr(),
-            ))
+            let arguments = Owned::steal(ffi::PyTuple_Pack(1, run.as_ptr()))?;
+            let task =
+                ffi::PyObject_Call(self.task_type.as_ptr(), arguments.as_ptr(), self.keywords.as_ptr());
+            Owned::steal(task)
         }
     }
 }
 
-#[cfg(not(Py_3_12))]
-mod capture {
-    //! Takes the place of `loop.call_soon` while a task is made.
-
-    use std::{cell::RefCell, ffi::c_void, ptr};
-
-    use pyo3::{
-        Bound, PyAny, PyErr, PyResult,
-        ffi::{self, PyObject},
-        prelude::PyAnyMethods,
-    };
-
-    use super::super::known::Immortal;
-    use crate::{
-        native_type::{NativeType, refuse_instantiation, slot, vectorcall_member},
-        object::{Owned, at_edge, interned},
-    };
-
-    static CAPTURE: NativeType<Captured> = NativeType::new();
-
-    /// The call that a task wanted to have made soon.
-    #[derive(Default)]
-    struct Captured {
-        call: RefCell<Option<Call>>,
-    }
-
-    struct Call {
-        callback: Owned,
-        context: Owned,
-    }
-
-    pub(super) struct Capture {
-        /// The loop's instance attributes.
-        attributes: Owned,
-        call_soon: Immortal,
-        object: Owned,
-    }
-
-    impl Capture {
-        pub(super) fn new(event_loop: &Bound<'_, PyAny>) -> PyResult<Self> {
-            let py = event_loop.py();
-            let slots = vec![
-                slot(ffi::Py_tp_dealloc, deallocate as *const c_void),
-                slot(ffi::Py_tp_new, refuse_instantiation as *const c_void),
-                slot(ffi::Py_tp_call, ffi::PyVectorcall_Call as *const c_void),
-                slot(ffi::Py_tp_members, vectorcall_member::<Captured>()),
-                slot(0, ptr::null()),
-            ];
-            let flags = ffi::Py_TPFLAGS_HAVE_VECTORCALL;
-            // SAFETY: the interpreter is held; the slots fit a type with a vectorcall entry and end with a zero slot.
-            let object = unsafe {
-                if !CAPTURE.make(c"worker_python.Capture", flags, slots) {
-                    return Err(PyErr::fetch(py));
-                }
-                Owned::steal(CAPTURE.object(Some(call), Captured::default()))
-            };
-            let name = interned(c"call_soon").ok_or_else(|| PyErr::fetch(py))?;
-            Ok(Self {
-                attributes: event_loop.getattr("__dict__")?.into(),
-                call_soon: Immortal::new(name),
-                object: object.ok_or_else(|| PyErr::fetch(py))?,
-            })
-        }
-
-        /// Runs `make_task` and then the first step that the task wanted to have called. A loop whose `call_soon` somebody
-        /// replaced already is left alone: its tasks start in the loop's next round.
-        pub(super) fn run_first_step(&self, make_task: impl FnOnce() -> Option<Owned>) -> Option<Owned> {
-            // SAFETY: the dict, the key and the object are alive.
-            unsafe {
-                let (attributes, key) = (self.attributes.as_ptr(), self.call_soon.as_ptr());
-                if ffi::PyDict_Contains(attributes, key) != 0 {
-                    ffi::PyErr_Clear();
-                    return make_task();
-                }
-                if ffi::PyDict_SetItem(attributes, key, self.object.as_ptr()) != 0 {
-                    return None;
-                }
-                let task = make_task();
-                crate::object::keeping_exception(|| {
-                    if ffi::PyDict_DelItem(attributes, key) != 0 {
-                        ffi::PyErr_Clear();
-                    }
-                });
-                let captured: &Captured = NativeType::content(self.object.as_ptr());
-                let call = captured.call.take();
-                if let (Some(call), Some(_)) = (call, &task) {
-                    call.make();
-                }
-                task
-            }
-        }
-    }
-
-    impl Call {
-        /// What the loop would have done in its next round.
-        fn make(&self) {
-            // SAFETY: both are alive. A step reports through its task; what it raises all the same is the interpreter's to end,
-            // which is told as the loop would tell it.
-            unsafe {
-                if ffi::PyContext_Enter(self.context.as_ptr()) != 0 {
-                    ffi::PyErr_WriteUnraisable(self.callback.as_ptr());
-                    return;
-                }
-                let returned = Owned::steal(ffi::PyObject_CallNoArgs(self.callback.as_ptr()));
-                crate::object::keeping_exception(|| {
-                    ffi::PyContext_Exit(self.context.as_ptr());
-                });
-                if returned.is_none() {
-                    ffi::PyErr_WriteUnraisable(self.callback.as_ptr());
-                }
-            }
-        }
-    }
-
-    /// Called as `call_soon(callback, context=context)`.
-    unsafe extern "C" fn call(
-        this: *mut PyObject,
-        arguments: *const *mut PyObject,
-        count: usize,
-        keywords: *mut PyObject,
-    ) -> *mut PyObject {
-        // SAFETY: Python passes a living object of this type and as many arguments as it says, keyword values included.
-        at_edge(|| unsafe {
-            let positional = ffi::PyVectorcall_NARGS(count);
-            if positional != 1 || keywords.is_null() || ffi::PyTuple_Size(keywords) != 1 {
-                ffi::PyErr_SetString(ffi::PyExc_TypeError, c"unexpected call_soon of a new task".as_ptr());
-                return ptr::null_mut();
-            }
-            let call =
-                Call { callback: Owned::borrow(*arguments), context: Owned::borrow(*arguments.add(1)) };
-            NativeType::<Captured>::content(this).call.replace(Some(call));
-            crate::coroutine::none().into_ptr()
-        })
-    }
-
-    unsafe extern "C" fn deallocate(this: *mut PyObject) {
-        // SAFETY: Python calls this once, when the last reference is gone.
-        unsafe { CAPTURE.free(this) };
-    }
+/// Lazy tasks, unless somebody wants to look closely (debug mode) or replaced asyncio's own Task.
+#[cfg(all(Py_3_11, not(Py_3_14)))]
+fn lazy_tasks(event_loop: &Bound<'_, PyAny>) -> PyResult<Option<&'static LazyTasks>> {
+    let tasks = event_loop.py().import("asyncio.tasks")?;
+    let is_usual = tasks.getattr("Task")?.is(&tasks.getattr("_CTask")?);
+    let is_debug = event_loop.call_method0("get_debug")?.is_truthy()?;
+    if is_usual && !is_debug { LazyTasks::new(event_loop).map(Some) } else { Ok(None) }
 }
