@@ -380,7 +380,12 @@ impl LiveWorker {
                 if let Err(error) = frame::check_version(version) {
                     return Some(self.channel_broken(worker, &error.to_string()));
                 }
-                tracing::debug!(event = "worker.hello", runtime, "{name} runs on {runtime}");
+                // Once a generation is enough for people: all its workers run on the same.
+                if self.slot == Slot(1) {
+                    tracing::info!(event = "worker.hello", runtime, "{name}'s runtime: {runtime}");
+                } else {
+                    tracing::debug!(event = "worker.hello", runtime, "{name}'s runtime: {runtime}");
+                }
                 self.stack_signal = stack_signal;
                 Some(EventKind::Hello { worker })
             }

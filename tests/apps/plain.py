@@ -131,6 +131,12 @@ async def shout(scope, query, receive, send):
     await reply(send, identity(scope))
 
 
+async def child(scope, query, receive, send):
+    """Starts a process that inherits all that it can and outlives its parent."""
+    subprocess.Popen(["sleep", "300"], close_fds=False)
+    await reply(send, identity(scope))
+
+
 async def orphans(scope, query, receive, send):
     """Leaves `count` processes without a parent, which end soon after."""
     for _ in range(int(query["count"])):
@@ -149,4 +155,5 @@ ROUTES = {
     "/fail": fail,
     "/shout": shout,
     "/orphans": orphans,
+    "/child": child,
 }

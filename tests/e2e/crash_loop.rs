@@ -23,7 +23,7 @@ fn a_crash_loop_backs_off_and_leaves_its_siblings_alone() {
         .start();
     let sibling = server.workers().into_iter().find(|worker| worker.slot == 1).expect("a worker in slot 1");
     let victim = server.workers().into_iter().find(|worker| worker.slot == 2).expect("a worker in slot 2");
-    server.write_file("deadly_slot", "2\n");
+    server.write_file("survivor", &sibling.pid.to_string());
     send_signal(victim.pid, Signal::SIGKILL);
 
     // Every process that appears in the slot is one start. The back-off only grows, so the first window is the fullest.
@@ -38,8 +38,8 @@ fn a_crash_loop_backs_off_and_leaves_its_siblings_alone() {
                 starts.push(begun.elapsed());
             }
         }
-        let answer = http::get(server.address(), "/").expect("the sibling answers");
-        served += u32::from(answer.status == 200);
+        // A request that the dying worker had accepted may die with it, nothing else.
+        served += u32::from(http::get(server.address(), "/").is_ok_and(|answer| answer.status == 200));
         begun.elapsed() > WINDOW
     });
     println!("starts after {starts:?}; {served} requests served meanwhile");

@@ -31,6 +31,7 @@ pub struct ServerBuilder<'m> {
     environment: Vec<(String, String)>,
     reading: Reading,
     defaults: Defaults,
+    shell_line: Option<&'static str>,
 }
 
 /// Which program is started.
@@ -60,6 +61,7 @@ impl<'m> ServerBuilder<'m> {
             environment: Vec::new(),
             reading: Reading::Always,
             defaults: Defaults::Added,
+            shell_line: None,
         }
     }
 
@@ -88,6 +90,13 @@ impl<'m> ServerBuilder<'m> {
     #[must_use]
     pub fn without_defaults(mut self) -> Self {
         self.defaults = Defaults::LeftOut;
+        self
+    }
+
+    /// Lets a shell run `line` first, which must end with `exec "$@"`: what a careless parent leaves to its child.
+    #[must_use]
+    pub fn after_shell_line(mut self, line: &'static str) -> Self {
+        self.shell_line = Some(line);
         self
     }
 
@@ -175,7 +184,14 @@ impl<'m> ServerBuilder<'m> {
             Program::Supervise => self.binaries.supervise(),
             Program::Worker => self.binaries.worker(),
         };
-        let mut command = Command::new(program);
+        let mut command = match self.shell_line {
+            Some(line) => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", line, "sh"]).arg(program);
+                shell
+            }
+            None => Command::new(program),
+        };
         let given = |name: &str| self.arguments.iter().any(|argument| argument == name);
         if self.defaults == Defaults::Added {
             if !given("--bind") && !given("-b") {

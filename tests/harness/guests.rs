@@ -30,7 +30,7 @@ impl Guest {
     pub const FAILS_STARTUP: Self = Self { name: "fails_startup" };
     /// Leaves the process on import.
     pub const EXITS_ON_IMPORT: Self = Self { name: "exits_on_import" };
-    /// Dies shortly after it became ready, in the slot that the file `deadly_slot` names.
+    /// Dies shortly after it became ready, unless the file `survivor` names its process.
     pub const DIES_AFTER_READY: Self = Self { name: "dies_after_ready" };
     /// A WSGI application, which is refused so far.
     pub const WSGI: Self = Self { name: "wsgi_app" };
