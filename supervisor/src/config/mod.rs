@@ -124,14 +124,13 @@ fn check_paths(settings: &Settings) -> Expected<()> {
 
 fn check_python(python: &PythonSettings) -> Expected<()> {
     let files = [
-        // No worker could boot without it.
-        ("the interpreter", &python.python, ExitStatus::BootFailed),
-        ("the env file", &python.env_file, ExitStatus::Usage),
-        ("the log config", &python.log_config, ExitStatus::Usage),
+        ("the interpreter", &python.python),
+        ("the env file", &python.env_file),
+        ("the log config", &python.log_config),
     ];
-    for (what, path, exit) in files {
+    for (what, path) in files {
         if let Some(path) = path.as_deref().filter(|path| !path.is_file()) {
-            return Err(ExpectedError { exit, ..missing(what, path) });
+            return Err(missing(what, path));
         }
     }
     if python.app_dir.is_dir() {
