@@ -1,8 +1,8 @@
 //! Who accepts the next connection: the policy that spreads connections evenly over workers that share a listening socket.
 //!
 //! The kernel wakes every idle worker for a connection, and the same one tends to win the race. So a worker looks at the scoreboard
-//! first and leaves the connection to a sibling that has fewer, if that sibling is free to take it. The favour is bounded: what
-//! nobody took within [`DEFERRAL`] is accepted by whoever looks next. Knows numbers and time; never a socket, so that every
+//! first and leaves the connection to a sibling that has fewer, if that sibling is free to take it. The favour is bounded: when
+//! nobody accepted anything for [`DEFERRAL`], whoever looks next does. Knows numbers and time; never a socket, so that every
 //! driver (tokio here, the reactor of a Python worker) obeys the same policy.
 
 use std::{sync::atomic::Ordering::Relaxed, time::Duration};
@@ -12,9 +12,13 @@ use protocol::scoreboard::Record;
 
 use crate::scoreboard_mapping::Scoreboard;
 
-/// How long a connection is left to a sibling. One tick of the drivers' timers; far above a wake-up (0.05 ms), far below what a
+/// How long a connection is left to one sibling. One tick of the drivers' timers; far above a wake-up (0.05 ms), far below what a
 /// client notices.
 pub const DEFERRAL: Duration = Duration::from_millis(1);
+#[expect(clippy::cast_possible_truncation, reason = "a constant of milliseconds")]
+const DEFERRAL_US: u64 = DEFERRAL.as_micros() as u64;
+/// Siblings in front beyond which no longer time is waited: a connection is late by this many deferrals at most.
+const MAX_RANK: u32 = 4;
 /// A sibling whose loop has run without a pause for longer than this has work to do and is not waited for.
 const BUSY_US: u32 = 200;
 /// Most connections that are accepted in a row after a deferral that was in vain: many enough for a storm of reconnects, few
@@ -28,8 +32,8 @@ const SIBLINGS_REFRESH_US: u64 = 100_000;
 pub enum AcceptTurn {
     /// Accept it.
     Mine,
-    /// Leave it to a sibling; call [`FairAccept::deferral_over`] after [`DEFERRAL`], unless the listener reports a new
-    /// connection before.
+    /// Leave it to a sibling; call [`FairAccept::deferral_over`] after [`FairAccept::deferral`], unless the listener reports a
+    /// new connection before.
     Theirs,
 }
 
@@ -42,13 +46,31 @@ pub struct FairAccept {
     /// Connections that may be accepted without looking at the siblings.
     entitlement: u32,
     next_entitlement: u32,
+    deferral: Option<Deferral>,
+}
+
+/// A connection that was left to the siblings.
+#[derive(Debug, Clone, Copy)]
+struct Deferral {
+    since_us: u64,
+    /// How many of them go first.
+    rank: u32,
+    /// Sum of all turns at that time: another one means that somebody accepts.
+    turns: u32,
 }
 
 impl FairAccept {
     /// The policy for the worker that owns a record of `scoreboard`.
     #[must_use]
     pub fn new(scoreboard: Scoreboard) -> Self {
-        Self { scoreboard, siblings: Vec::new(), siblings_read_us: None, entitlement: 0, next_entitlement: 1 }
+        Self {
+            scoreboard,
+            siblings: Vec::new(),
+            siblings_read_us: None,
+            entitlement: 0,
+            next_entitlement: 1,
+            deferral: None,
+        }
     }
 
     /// Tells the siblings that this worker accepts from now on.
@@ -77,8 +99,39 @@ impl FairAccept {
         let now_us = now_us();
         self.read_siblings(now_us);
         let own = self.scoreboard.own();
-        let is_better = |sibling: &&Record| is_free(sibling, now_us) && has_precedence(sibling, own);
-        if self.siblings.iter().any(is_better) { AcceptTurn::Theirs } else { AcceptTurn::Mine }
+        let in_front = |sibling: &&&Record| is_free(sibling, now_us) && has_precedence(sibling, own);
+        let rank = self.siblings.iter().filter(in_front).count();
+        if rank == 0 {
+            self.deferral = None;
+            return AcceptTurn::Mine;
+        }
+        self.defer(now_us, u32::try_from(rank).map_or(MAX_RANK, |rank| rank.min(MAX_RANK)))
+    }
+
+    fn defer(&mut self, now_us: u64, rank: u32) -> AcceptTurn {
+        let turns = self
+            .siblings
+            .iter()
+            .fold(0_u32, |sum, sibling| sum.wrapping_add(sibling.accept_turn.load(Relaxed)));
+        match self.deferral {
+            // Connections keep coming and nobody takes one: those in front are stuck.
+            Some(deferral) if deferral.turns == turns && now_us >= deferral.since_us + DEFERRAL_US => {
+                self.deferral_over();
+                AcceptTurn::Mine
+            }
+            Some(deferral) if deferral.turns == turns => AcceptTurn::Theirs,
+            Some(_) | None => {
+                self.deferral = Some(Deferral { since_us: now_us, rank, turns });
+                AcceptTurn::Theirs
+            }
+        }
+    }
+
+    /// How long to wait after [`AcceptTurn::Theirs`]: one [`DEFERRAL`] for each sibling in front, so that they do not all wake at
+    /// once for a connection that the first has taken.
+    #[must_use]
+    pub fn deferral(&self) -> Duration {
+        DEFERRAL * self.deferral.map_or(1, |deferral| deferral.rank)
     }
 
     /// A connection was accepted.
@@ -90,6 +143,7 @@ impl FairAccept {
 
     /// No connection waits any more.
     pub fn queue_is_empty(&mut self) {
+        self.deferral = None;
         self.entitlement = 0;
         self.next_entitlement = 1;
     }
@@ -97,6 +151,7 @@ impl FairAccept {
     /// The time for which a connection was left to a sibling is over: what still waits may be accepted. The more often that
     /// happens in a row, the more at once.
     pub fn deferral_over(&mut self) {
+        self.deferral = None;
         self.entitlement = self.next_entitlement;
         self.next_entitlement = (self.next_entitlement * 2).min(MAX_ENTITLEMENT);
     }
@@ -172,7 +227,7 @@ fn now_us() -> u64 {
 mod tests {
     use std::sync::atomic::Ordering::Relaxed;
 
-    use super::{AcceptTurn, BusyMark, FairAccept, MAX_ENTITLEMENT};
+    use super::{AcceptTurn, BusyMark, DEFERRAL, FairAccept, MAX_ENTITLEMENT};
     use crate::scoreboard_mapping::Scoreboard;
 
     fn two_workers() -> (FairAccept, FairAccept) {
@@ -230,6 +285,36 @@ mod tests {
                 one.accepted();
             }
         }
+    }
+
+    #[test]
+    fn a_stuck_sibling_holds_up_no_stream_of_connections() {
+        let (mut one, _stuck) = two_workers();
+        one.scoreboard.own().connections.store(9, Relaxed);
+        // Each look is a new connection, which starts no new wait.
+        let started = std::time::Instant::now();
+        while one.turn() == AcceptTurn::Theirs {
+            assert!(started.elapsed() < 100 * DEFERRAL, "a stuck sibling starves everybody");
+        }
+        assert!(started.elapsed() >= DEFERRAL);
+    }
+
+    #[test]
+    fn the_later_in_line_waits_longer() {
+        let (mut one, mut other) = two_workers();
+        let mut third = FairAccept::new(one.scoreboard.with_own(2));
+        third.start();
+        for (worker, connections) in [(&one, 0), (&other, 1), (&third, 2)] {
+            worker.scoreboard.own().connections.store(connections, Relaxed);
+        }
+        for worker in [&mut one, &mut other, &mut third] {
+            worker.siblings_read_us = None;
+        }
+        assert_eq!(
+            [one.turn(), other.turn(), third.turn()],
+            [AcceptTurn::Mine, AcceptTurn::Theirs, AcceptTurn::Theirs]
+        );
+        assert_eq!([other.deferral(), third.deferral()], [DEFERRAL, 2 * DEFERRAL]);
     }
 
     #[test]

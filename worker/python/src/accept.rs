@@ -14,7 +14,7 @@ use std::{
 use hyper::rt::{Sleep, Timer};
 use nix::sys::socket::{setsockopt, sockopt::TcpNoDelay};
 use worker::{
-    fair_accept::{AcceptTurn, DEFERRAL, FairAccept},
+    fair_accept::{AcceptTurn, FairAccept},
     inherited_sockets::{Accepted, Listener},
     scoreboard_mapping::Scoreboard,
 };
@@ -109,7 +109,8 @@ async fn run(acceptor: Rc<RefCell<Acceptor>>) {
                 woken(&acceptor, None).await;
             }
             Pass::LeftToSibling => {
-                if let Woken::Deadline = woken(&acceptor, Some(Handle.now() + DEFERRAL)).await {
+                let deferral = acceptor.borrow().fairness.deferral();
+                if let Woken::Deadline = woken(&acceptor, Some(Handle.now() + deferral)).await {
                     acceptor.borrow_mut().fairness.deferral_over();
                 }
             }

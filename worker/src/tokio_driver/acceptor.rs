@@ -15,7 +15,7 @@ use worker_server::{App, Connection, ConnectionInfo, Peer, Scheme, Service};
 
 use crate::{
     error::{StartError, StartErrorKind},
-    fair_accept::{AcceptTurn, DEFERRAL, FairAccept},
+    fair_accept::{AcceptTurn, FairAccept},
     inherited_sockets::{Accepted, Inherited, Listener},
 };
 
@@ -111,7 +111,7 @@ impl<A: App> Acceptor<A> {
             }
             retry_at = match self.accept_some() {
                 Pass::Empty => None,
-                Pass::LeftToSibling => Some(Instant::now() + DEFERRAL),
+                Pass::LeftToSibling => Some(Instant::now() + self.fairness.deferral()),
                 Pass::Full => Some(Instant::now()),
                 Pass::Exhausted => {
                     tokio::select! {
