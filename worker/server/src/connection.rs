@@ -1,9 +1,11 @@
 //! One connection: a future that reads requests, calls the app and writes replies until the connection is closed. Knows when to
 //! read, write and give up; what a request or reply is, is the business of `requests` and `replies`.
 
+mod accounting;
 mod closing;
 mod replies;
 mod requests;
+mod time_limits;
 
 use std::{
     future::Future,
@@ -20,7 +22,7 @@ use crate::{
     App, ConnectionInfo, RequestOutcome, Service,
     deadline::{Deadline, Expiry},
     drain::{DrainPhase, Registration},
-    http1::{chunked::BodyEnd, refusal::Refusal},
+    http1::chunked::BodyEnd,
     inbound::BUFFER_BYTES,
     limits::{OUTPUT_HIGH_WATER_BYTES, OUTPUT_LOW_WATER_BYTES, READS_PER_TURN, REQUESTS_PER_TURN},
     mailbox::{Mailbox, ReplyPhase},
@@ -385,62 +387,6 @@ impl<Io: Read + Write + Unpin, A: App> Connection<Io, A> {
         }
     }
 
-    /// The earliest time limit that applies now.
-    fn limit(&self) -> Option<Instant> {
-        let limits = &self.service.limits;
-        let of_phase = match self.phase {
-            Phase::Idle { since, served } => {
-                let timeout = match served {
-                    Served::Nothing => limits.header_read_timeout,
-                    Served::Requests => limits.keep_alive_timeout,
-                };
-                earliest(Some(since + timeout), self.drain_limit(since))
-            }
-            Phase::Head { since, .. } => Some(since + limits.header_read_timeout),
-            Phase::Exchange { progress } => progress.map(|progress| progress + limits.body_read_timeout),
-            Phase::Discard { since, .. } => Some(since + limits.body_read_timeout),
-            Phase::Lingering { until, .. } => Some(until),
-            Phase::Closing(_) | Phase::Closed => None,
-        };
-        earliest(of_phase, self.write_stalled_since.map(|since| since + limits.write_timeout))
-    }
-
-    /// When an idle connection that drains is closed.
-    fn drain_limit(&self, idle_since: Instant) -> Option<Instant> {
-        let DrainPhase::Draining { linger } = self.service.drain.phase() else { return None };
-        let since = self.draining_since.map_or(idle_since, |since| since.max(idle_since));
-        Some(since + linger)
-    }
-
-    /// The limit of [`Connection::limit`] is over.
-    fn expire(&mut self, limit: Instant) {
-        // The timer may run ahead of a clock that is read once a turn.
-        let now = self.service.clock.now().max(limit);
-        self.turn.now = now;
-        let write_timeout = self.service.limits.write_timeout;
-        if self.write_stalled_since.is_some_and(|since| now >= since + write_timeout) {
-            self.service.meter.timed_out();
-            self.abandon();
-            return;
-        }
-        match self.phase {
-            Phase::Idle { since, served } => {
-                let is_draining = self.drain_limit(since).is_some();
-                if served == Served::Nothing && !is_draining {
-                    self.service.meter.timed_out();
-                }
-                self.begin_closing(Linger::ForCrossingRequest);
-            }
-            Phase::Head { .. } | Phase::Exchange { .. } => {
-                self.service.meter.timed_out();
-                self.refuse(Refusal::Timeout);
-            }
-            Phase::Discard { .. } => self.begin_closing(Linger::ForReply),
-            Phase::Lingering { .. } => self.phase = Phase::Closed,
-            Phase::Closing(_) | Phase::Closed => {}
-        }
-    }
-
     /// Idle connections hold no buffers.
     fn release_buffers(&self) {
         let read_buffer = self.mailbox.inbound.borrow_mut().release();
@@ -450,65 +396,6 @@ impl<Io: Read + Write + Unpin, A: App> Connection<Io, A> {
         let reply_buffer = self.mailbox.output.borrow_mut().release();
         if let Some(buffer) = reply_buffer {
             self.service.spare_reply_buffer(buffer);
-        }
-    }
-}
-
-impl<Io, A: App> Connection<Io, A> {
-    /// The connection is beyond use: whatever was in flight is broken off.
-    fn abandon(&mut self) {
-        self.leave_idle();
-        self.phase = Phase::Closed;
-        let reply = self.mailbox.reply();
-        if self.outcome.is_none() && self.in_flight.is_some() {
-            let is_begun =
-                matches!(reply.phase, ReplyPhase::Streaming(_) | ReplyPhase::Complete | ReplyPhase::Broken);
-            self.outcome = Some(self.outcome_of(if is_begun { reply.status } else { 0 }));
-        }
-        if let Some(outcome) = &mut self.outcome {
-            outcome.aborted = true;
-        }
-        self.report();
-        if reply.phase != ReplyPhase::Over {
-            self.mailbox.finish();
-        }
-    }
-
-    /// Tells the meter of a finished request.
-    fn report(&mut self) {
-        if let Some(outcome) = self.outcome.take()
-            && let Some(in_flight) = self.in_flight.take()
-        {
-            self.service.meter.request_finished(in_flight.number, outcome);
-        }
-    }
-
-    fn outcome_of(&self, status: u16) -> RequestOutcome {
-        let started = self.in_flight.map_or(self.turn.now, |in_flight| in_flight.started);
-        RequestOutcome {
-            status,
-            duration: self.service.clock.now().saturating_duration_since(started),
-            request_bytes: self.mailbox.inbound.borrow().received(),
-            reply_bytes: self.mailbox.reply().body_bytes,
-            aborted: false,
-        }
-    }
-
-    /// What waits is written, and then the connection closed.
-    fn begin_closing(&mut self, linger: Linger) {
-        self.leave_idle();
-        self.phase = Phase::Closing(linger);
-    }
-
-    /// Tells the meter that the connection no longer waits for a request.
-    fn leave_idle(&self) {
-        match self.phase {
-            Phase::Idle { .. } | Phase::Head { .. } => self.service.meter.connection_busy(),
-            Phase::Exchange { .. }
-            | Phase::Discard { .. }
-            | Phase::Closing(_)
-            | Phase::Lingering { .. }
-            | Phase::Closed => {}
         }
     }
 }
@@ -575,11 +462,4 @@ enum ReadResult {
     Blocked,
     End,
     Broken,
-}
-
-fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
-    match (one, other) {
-        (Some(one), Some(other)) => Some(one.min(other)),
-        (one, other) => one.or(other),
-    }
 }

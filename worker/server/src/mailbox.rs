@@ -4,21 +4,23 @@
 //! No borrow is held while foreign code runs that could come back here: `App::call`, wakers, drops of chunks, and the iterator of
 //! a reply's fields.
 
+mod replying;
+
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
     task::Waker,
 };
 
+pub(crate) use self::replying::{Closes, Reply, ReplyPhase};
 use crate::{
-    Last, ReplyError, Room, Service, Taken, Version,
+    Room, Service, Taken, Version,
     http1::{
         chunked::BodyEnd,
         head::{Expectation, Persistence},
-        reply::{self, ReplyFacts, StatusBody},
     },
     inbound::Inbound,
-    limits::{COPIED_CHUNK_BYTES, DISCARD_BYTES, OUTPUT_HIGH_WATER_BYTES},
+    limits::OUTPUT_HIGH_WATER_BYTES,
     output::Output,
 };
 
@@ -80,61 +82,6 @@ enum Delivery {
     Paused,
     /// The app was told of its end.
     Done,
-}
-
-/// The reply so far.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Reply {
-    pub(crate) phase: ReplyPhase,
-    pub(crate) status: u16,
-    /// The connection will be closed after this reply, and the reply says so.
-    pub(crate) closes: Closes,
-    /// Body bytes accepted from the app.
-    pub(crate) body_bytes: u64,
-    facts: ReplyFacts,
-}
-
-/// Whether a reply is the connection's last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Closes {
-    /// More may follow.
-    No,
-    /// It is the last.
-    Yes,
-}
-
-/// How far the reply is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ReplyPhase {
-    /// No head yet.
-    Awaited,
-    /// The app's fields are being copied.
-    Heading,
-    /// There is a head, held back until the first part of the body.
-    Held,
-    /// The head is on its way.
-    Streaming(Framing),
-    /// All of it is on its way.
-    Complete,
-    /// The app gave up before anything was on its way.
-    Failed,
-    /// The app gave up in the middle.
-    Broken,
-    /// There is no exchange: none has begun, or the connection is done with it.
-    Over,
-}
-
-/// How the reply's body is delimited.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Framing {
-    /// There is none; what the app sends is dropped.
-    None,
-    /// By length, of which so much is still to come.
-    Length(u64),
-    /// By chunks.
-    Chunked,
-    /// By the end of the connection.
-    UntilClose,
 }
 
 impl<C> Mailbox<C> {
@@ -352,50 +299,6 @@ impl<C> Mailbox<C> {
         if self.output.borrow().waiting() < OUTPUT_HIGH_WATER_BYTES { Room::Free } else { Room::Full }
     }
 
-    pub(crate) fn head<'h>(
-        &self,
-        epoch: u32,
-        status: u16,
-        fields: impl Iterator<Item = (&'h [u8], &'h [u8])>,
-    ) -> Result<(), ReplyError> {
-        if !self.is_live(epoch) {
-            return Err(ReplyError::Disconnected);
-        }
-        if self.reply.get().phase != ReplyPhase::Awaited {
-            return Err(ReplyError::OutOfOrder);
-        }
-        if !(200..=999).contains(&status) {
-            return Err(ReplyError::InvalidStatus);
-        }
-        self.set_phase(ReplyPhase::Heading);
-        let mut facts = ReplyFacts::default();
-        let mut result = Ok(());
-        {
-            let mut lent = Lent::new(self);
-            self.service.prepare(&mut lent.bytes);
-            reply::write_status_line(&mut lent.bytes, status);
-            let body = reply::status_body(status);
-            for (name, value) in fields {
-                result = reply::write_field(&mut lent.bytes, &mut facts, body, name, value);
-                if result.is_err() {
-                    break;
-                }
-            }
-        }
-        // The app's iterator may have ended the exchange meanwhile.
-        if self.epoch.get() != epoch || self.reply.get().phase != ReplyPhase::Heading {
-            self.output.borrow_mut().discard_held();
-            return Err(ReplyError::Disconnected);
-        }
-        if result.is_err() {
-            self.output.borrow_mut().discard_held();
-            self.set_phase(ReplyPhase::Awaited);
-            return Err(ReplyError::InvalidHeader);
-        }
-        self.reply.set(Reply { status, facts, ..Reply::new(ReplyPhase::Held) });
-        Ok(())
-    }
-
     fn set_phase(&self, phase: ReplyPhase) {
         self.reply.set(Reply { phase, ..self.reply.get() });
     }
@@ -413,169 +316,5 @@ impl<C> Mailbox<C> {
             Turn::Running => self.turn.set(Turn::Changed),
             Turn::Woken | Turn::Changed => {}
         }
-    }
-}
-
-impl<C: AsRef<[u8]>> Mailbox<C> {
-    pub(crate) fn body(&self, epoch: u32, chunk: C, last: Last) -> Result<Room, ReplyError> {
-        if !self.is_live(epoch) {
-            return Err(ReplyError::Disconnected);
-        }
-        let mut reply = self.reply.get();
-        let length = chunk.as_ref().len();
-        let mut framing = match reply.phase {
-            ReplyPhase::Held => self.framing(&reply, length, last),
-            ReplyPhase::Streaming(framing) => framing,
-            ReplyPhase::Awaited
-            | ReplyPhase::Heading
-            | ReplyPhase::Complete
-            | ReplyPhase::Failed
-            | ReplyPhase::Broken
-            | ReplyPhase::Over => return Err(ReplyError::OutOfOrder),
-        };
-        if let Framing::Length(remaining) = &mut framing {
-            *remaining = remaining.checked_sub(length as u64).ok_or(ReplyError::TooLong)?;
-            if last == Last::Yes && *remaining > 0 {
-                self.fail(epoch);
-                return Err(ReplyError::TooShort);
-            }
-        }
-        let mut output = self.output.borrow_mut();
-        if reply.phase == ReplyPhase::Held {
-            reply.closes = self.finish_head(output.bytes(), &reply, framing, length, last);
-        } else {
-            self.service.prepare(output.bytes());
-        }
-        if framing != Framing::None {
-            reply.body_bytes += length as u64;
-        }
-        let copied = append(&mut output, chunk, framing, last);
-        output.seal();
-        let room = if output.waiting() < OUTPUT_HIGH_WATER_BYTES { Room::Free } else { Room::Full };
-        drop(output);
-        reply.phase = match last {
-            Last::Yes => ReplyPhase::Complete,
-            Last::No => ReplyPhase::Streaming(framing),
-        };
-        self.reply.set(reply);
-        self.notify();
-        // The chunk's drop may run code of the app, so it comes when all is in order.
-        drop(copied);
-        Ok(room)
-    }
-
-    /// How the body will be delimited, decided with its first part at hand.
-    fn framing(&self, reply: &Reply, length: usize, last: Last) -> Framing {
-        let request = self.request.get();
-        if request.reply_body == ReplyBody::Withheld
-            || reply::status_body(reply.status) != StatusBody::Allowed
-        {
-            return Framing::None;
-        }
-        match (reply.facts.length, last, request.version) {
-            (Some(announced), _, _) => Framing::Length(announced),
-            (None, Last::Yes, _) => Framing::Length(length as u64),
-            (None, Last::No, Version::Http10) => Framing::UntilClose,
-            (None, Last::No, Version::Http11 | Version::Http2) => Framing::Chunked,
-        }
-    }
-
-    /// Appends what the engine has to say to the held head, and ends it.
-    fn finish_head(
-        &self,
-        out: &mut Vec<u8>,
-        reply: &Reply,
-        framing: Framing,
-        length: usize,
-        last: Last,
-    ) -> Closes {
-        let request = self.request.get();
-        let says_length = reply.facts.length.is_some();
-        match (framing, reply::status_body(reply.status)) {
-            (Framing::None, StatusBody::Empty) => reply::write_length(out, 0),
-            // HEAD answered in one piece tells the length that GET would have; 204 and 304 have none of their own.
-            (Framing::None, StatusBody::Allowed) if last == Last::Yes && !says_length => {
-                reply::write_length(out, length as u64);
-            }
-            (Framing::Length(_), _) if !says_length => reply::write_length(out, length as u64),
-            (Framing::Chunked, _) => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
-            (Framing::None | Framing::Length(_) | Framing::UntilClose, _) => {}
-        }
-        let closes = if self.must_close(reply, framing) { Closes::Yes } else { Closes::No };
-        match (closes, request.persistence) {
-            (Closes::Yes, _) => out.extend_from_slice(b"connection: close\r\n"),
-            (Closes::No, Persistence::KeepByConsent) => out.extend_from_slice(b"connection: keep-alive\r\n"),
-            (Closes::No, Persistence::Keep | Persistence::Close) => {}
-        }
-        self.service.stamp(out, &reply.facts);
-        out.extend_from_slice(b"\r\n");
-        closes
-    }
-
-    fn must_close(&self, reply: &Reply, framing: Framing) -> bool {
-        let request = self.request.get();
-        let inbound = self.inbound.borrow();
-        let body_is_open = inbound.body_end() == BodyEnd::Open;
-        reply.facts.asks_close
-            || request.persistence == Persistence::Close
-            || framing == Framing::UntilClose
-            || self.service.drain.is_draining()
-            // The client waits for a `100 Continue` that will not come: whether it sends the body is anybody's guess.
-            || (body_is_open && request.expectation == Expectation::Continue)
-            || (body_is_open && inbound.body_remaining().is_some_and(|remaining| remaining > DISCARD_BYTES))
-    }
-}
-
-/// Appends a part of the body. Returns the chunk if it was copied.
-fn append<C: AsRef<[u8]>>(output: &mut Output<C>, chunk: C, framing: Framing, last: Last) -> Option<C> {
-    let length = chunk.as_ref().len();
-    if framing == Framing::None {
-        return Some(chunk);
-    }
-    let is_chunked = framing == Framing::Chunked;
-    let mut copied = None;
-    if length > 0 {
-        if is_chunked {
-            reply::write_chunk_size(output.bytes(), length);
-        }
-        if length <= COPIED_CHUNK_BYTES {
-            output.bytes().extend_from_slice(chunk.as_ref());
-            copied = Some(chunk);
-        } else {
-            output.push_chunk(chunk);
-        }
-        if is_chunked {
-            output.bytes().extend_from_slice(b"\r\n");
-        }
-    } else {
-        copied = Some(chunk);
-    }
-    if is_chunked && last == Last::Yes {
-        output.bytes().extend_from_slice(b"0\r\n\r\n");
-    }
-    copied
-}
-
-impl Reply {
-    fn new(phase: ReplyPhase) -> Self {
-        Self { phase, status: 0, closes: Closes::No, body_bytes: 0, facts: ReplyFacts::default() }
-    }
-}
-
-/// The output's buffer while the app's iterator runs; it goes back even if that panics.
-struct Lent<'a, C> {
-    mailbox: &'a Mailbox<C>,
-    bytes: Vec<u8>,
-}
-
-impl<'a, C> Lent<'a, C> {
-    fn new(mailbox: &'a Mailbox<C>) -> Self {
-        Self { mailbox, bytes: mailbox.output.borrow_mut().lend() }
-    }
-}
-
-impl<C> Drop for Lent<'_, C> {
-    fn drop(&mut self) {
-        self.mailbox.output.borrow_mut().give_back(std::mem::take(&mut self.bytes));
     }
 }

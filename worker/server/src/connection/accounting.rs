@@ -1,0 +1,63 @@
+//! What the meter is told, and that it is told once: whichever way a request or the connection ends.
+
+use super::{Connection, Phase, closing::Linger};
+use crate::{App, RequestOutcome, mailbox::ReplyPhase};
+
+impl<Io, A: App> Connection<Io, A> {
+    /// The connection is beyond use: whatever was in flight is broken off.
+    pub(super) fn abandon(&mut self) {
+        self.leave_idle();
+        self.phase = Phase::Closed;
+        let reply = self.mailbox.reply();
+        if self.outcome.is_none() && self.in_flight.is_some() {
+            let is_begun =
+                matches!(reply.phase, ReplyPhase::Streaming(_) | ReplyPhase::Complete | ReplyPhase::Broken);
+            self.outcome = Some(self.outcome_of(if is_begun { reply.status } else { 0 }));
+        }
+        if let Some(outcome) = &mut self.outcome {
+            outcome.aborted = true;
+        }
+        self.report();
+        if reply.phase != ReplyPhase::Over {
+            self.mailbox.finish();
+        }
+    }
+
+    /// Tells the meter of a finished request.
+    pub(super) fn report(&mut self) {
+        if let Some(outcome) = self.outcome.take()
+            && let Some(in_flight) = self.in_flight.take()
+        {
+            self.service.meter.request_finished(in_flight.number, outcome);
+        }
+    }
+
+    pub(super) fn outcome_of(&self, status: u16) -> RequestOutcome {
+        let started = self.in_flight.map_or(self.turn.now, |in_flight| in_flight.started);
+        RequestOutcome {
+            status,
+            duration: self.service.clock.now().saturating_duration_since(started),
+            request_bytes: self.mailbox.inbound.borrow().received(),
+            reply_bytes: self.mailbox.reply().body_bytes,
+            aborted: false,
+        }
+    }
+
+    /// What waits is written, and then the connection closed.
+    pub(super) fn begin_closing(&mut self, linger: Linger) {
+        self.leave_idle();
+        self.phase = Phase::Closing(linger);
+    }
+
+    /// Tells the meter that the connection no longer waits for a request.
+    pub(super) fn leave_idle(&self) {
+        match self.phase {
+            Phase::Idle { .. } | Phase::Head { .. } => self.service.meter.connection_busy(),
+            Phase::Exchange { .. }
+            | Phase::Discard { .. }
+            | Phase::Closing(_)
+            | Phase::Lingering { .. }
+            | Phase::Closed => {}
+        }
+    }
+}
