@@ -2,44 +2,9 @@
 
 mod support;
 
-use std::{
-    alloc::{GlobalAlloc, Layout, System},
-    cell::Cell,
-};
-
+use allocation_counter::measure;
 use support::Rig;
 use worker_server::{App, Exchange, Last, RequestHead, Taken};
-
-/// The system's allocator, counted.
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
-}
-
-#[expect(unsafe_code, reason = "only an allocator can count allocations")]
-// SAFETY: every call is passed on to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: the caller keeps the contract.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps the contract.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: the caller keeps the contract.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// Replies with static bytes: what allocates is not the app.
 struct Fixed;
@@ -56,7 +21,7 @@ impl App for Fixed {
 }
 
 /// Allocations of a request in the steady state, those of the in-memory socket not counted.
-fn allocations_of(request: &'static [u8]) -> usize {
+fn allocations_of(request: &'static [u8]) -> u64 {
     let mut rig = Rig::new(Fixed);
     for _ in 0..3 {
         rig.send(request);
@@ -67,9 +32,7 @@ fn allocations_of(request: &'static [u8]) -> usize {
     let mut allocations = 0;
     for _ in 0..100 {
         rig.wire.send(request);
-        let before = ALLOCATIONS.get();
-        rig.run();
-        allocations += ALLOCATIONS.get() - before;
+        allocations += measure(|| _ = rig.run()).count_total;
     }
     assert_eq!(rig.received().matches("Hello, world").count(), 100);
     allocations
@@ -77,9 +40,8 @@ fn allocations_of(request: &'static [u8]) -> usize {
 
 #[test]
 fn a_request_on_a_warm_connection_allocates_nothing() {
-    let counted = ALLOCATIONS.get();
-    drop(Box::new([0_u8; 64]));
-    assert!(ALLOCATIONS.get() > counted, "the counter does not count");
+    let counted = measure(|| drop(std::hint::black_box(Box::new([0_u8; 64]))));
+    assert_eq!(counted.count_total, 1, "the counter does not count");
     let requests: [&[u8]; 3] = [
         b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n",
         b"GET /a/path?query HTTP/1.1\r\nHost: example.org\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64)\r\nAccept: */*\r\nAccept-Language: en\r\nAccept-Encoding: gzip, br\r\nCookie: a=b\r\nReferer: http://example.org/\r\nDNT: 1\r\nSec-Fetch-Mode: navigate\r\nPriority: u=0\r\n\r\n",
