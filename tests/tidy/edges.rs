@@ -82,7 +82,7 @@ const PLACES: [(&str, &[&str]); 9] = [
     ),
     ("clap", &["supervisor/src/", "worker/src/", "tests/bench/"]),
     ("tracing", &["supervisor/src/", "worker/src/", "worker/python/"]),
-    ("nix", &["supervisor/src/", "worker/src/", "worker/python/", "tests/"]),
+    ("nix", &["supervisor/src/", "worker/src/", "worker/tests/", "worker/python/", "tests/"]),
     (
         "tokio",
         &[

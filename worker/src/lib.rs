@@ -25,4 +25,4 @@ pub mod supervision;
 mod tokio_driver;
 
 pub use apps::welcome;
-pub use serve::{Body, BodyError, ConnectionInfo, serve, serve_with};
+pub use serve::{Body, BodyError, ConnectionInfo, FromHyper, from_hyper, serve, serve_with};

@@ -2,6 +2,7 @@
 //! alone it binds them itself. Either way the same engine, the same drain and the same limits.
 
 mod body;
+mod from_hyper;
 mod http_app;
 mod reply;
 mod request;
@@ -15,6 +16,7 @@ use tower_service::Service;
 use self::http_app::HttpApp;
 pub use self::{
     body::{Body, BodyError},
+    from_hyper::{FromHyper, from_hyper},
     request::ConnectionInfo,
 };
 use crate::{
@@ -26,9 +28,10 @@ use crate::{
 
 /// Serves `service` until told to leave, and gives back what `main` should exit with.
 ///
-/// Any tower service from [`http::Request<Body>`] to an [`http::Response`] will do, an `axum::Router` for one; it is cloned for
-/// each request. It runs on a current-thread tokio runtime, so a handler that blocks blocks the worker: use
-/// `tokio::task::spawn_blocking` for what cannot wait. A handler that panics or fails is logged and answered with 500.
+/// Any tower service from [`http::Request<Body>`] to an [`http::Response`] will do, an `axum::Router` for one (and any hyper
+/// service by [`from_hyper`]); it is cloned for each request. It runs on a current-thread tokio runtime, so a handler that
+/// blocks stops the whole worker: `tokio::task::spawn_blocking` is for such work. A handler that panics or fails is logged and
+/// answered with 500.
 ///
 /// Alone (without `supervise`) it listens on every `--bind ADDR` of the command line, else on `HOST` and `PORT` of the environment,
 /// else on 127.0.0.1:8000.
@@ -53,8 +56,7 @@ where
     B: http_body::Body + 'static,
     B::Error: fmt::Display,
 {
-    let inherited = if inherited_sockets::is_inherited() { inherited_sockets::adopt() } else { alone() };
-    match inherited {
+    match prepare() {
         Ok(inherited) => on(inherited, start),
         Err(error) => farewell::report_unadopted(&error),
     }
@@ -77,6 +79,16 @@ where
         })?;
         Ok(HttpApp::new(service, meter))
     })
+}
+
+fn prepare() -> Result<Inherited, StartError> {
+    if tokio::runtime::Handle::try_current().is_ok() {
+        return Err(StartError::boot(
+            "worker::serve runs its own runtime and was called inside another one: call it from a plain `fn main`, \
+             and make what needs a runtime in worker::serve_with",
+        ));
+    }
+    if inherited_sockets::is_inherited() { inherited_sockets::adopt() } else { alone() }
 }
 
 fn alone() -> Result<Inherited, StartError> {

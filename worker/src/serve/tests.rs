@@ -277,3 +277,18 @@ fn the_length_of_a_reply_is_announced_where_it_is_known() {
         });
     }
 }
+
+#[test]
+fn a_hyper_service_is_served_too() {
+    let echo = hyper::service::service_fn(async |request: Request<Body>| {
+        Ok::<_, std::convert::Infallible>(Response::new(request.into_body()))
+    });
+    let handler = move |request| {
+        let answered = tower_service::Service::call(&mut super::from_hyper(echo), request);
+        async { answered.await.map_err(|never| match never {}) }
+    };
+    with_client(handler, async |mut stream| {
+        let request = b"POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 4\r\nconnection: close\r\n\r\nback";
+        assert!(exchange(&mut stream, request).await.ends_with("\r\n\r\nback"));
+    });
+}
