@@ -103,7 +103,7 @@ fn a_wsgi_application() {
 fn an_interpreter_that_is_missing() {
     let machine = Machine::shared();
     let server = machine.server().file("app.py", "").arguments(["--python", "/no/such/python3", "app:app"]);
-    leaves(server, 3, &["/no/such/python3"]);
+    leaves(server, 2, &["/no/such/python3"]);
 }
 
 #[test]
