@@ -143,8 +143,8 @@ fn read_orders(
 }
 
 /// Makes sure that this process is gone soon after its supervisor, even if its own loop never runs again: a thread that waits
-/// for the end of the pipe, gives the loop [`ORPHAN_GRACE`] and a little more, and then kills the process. It reads nothing
-/// from the pipe. Not for a worker whose [`attend`] already runs on a thread that cannot hang.
+/// for the end of the pipe, gives the loop [`ORPHAN_GRACE`], and then kills the process. It reads nothing from the pipe. Not for
+/// a worker whose [`attend`] already runs on a thread that cannot hang.
 ///
 /// # Errors
 /// When the thread or a second descriptor cannot be had.
@@ -153,8 +153,11 @@ pub fn kill_when_orphaned(from_supervisor: BorrowedFd<'_>) -> io::Result<()> {
     let pipe = from_supervisor.try_clone_to_owned()?;
     std::thread::Builder::new().name("orphan-guard".into()).stack_size(STACK_BYTES).spawn(move || {
         wait_for_hang_up(&pipe);
-        // The loop has the same news; what it still does after this time cannot be waited for.
-        std::thread::park_timeout(ORPHAN_GRACE + Duration::from_millis(100));
+        // The loop has the same news and leaves by itself if it can.
+        let orphaned_at = std::time::Instant::now();
+        while let Some(left) = ORPHAN_GRACE.checked_sub(orphaned_at.elapsed()) {
+            std::thread::park_timeout(left);
+        }
         leave_now();
     })?;
     Ok(())

@@ -32,11 +32,14 @@ pub(super) enum Departure {
 /// After a cut, connections need a turn of the loop to close.
 const CUT_GRACE: Duration = Duration::from_millis(200);
 
+/// What an orphan keeps of its grace for leaving in good order, before it is killed at the end of it.
+const ORPHAN_RESERVE: Duration = Duration::from_millis(100);
+
 impl Departure {
     fn grace(self) -> Duration {
         match self {
             Self::Drain { grace } => grace,
-            Self::Orphaned => ORPHAN_GRACE,
+            Self::Orphaned => ORPHAN_GRACE - ORPHAN_RESERVE,
             Self::AtOnce => Duration::ZERO,
         }
     }
