@@ -4,7 +4,7 @@
 use std::{
     fs,
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     time::Duration,
 };
@@ -69,6 +69,7 @@ fn prometheus_accepts_its_configuration_and_the_alerts_fire() {
 struct Nginx {
     child: Child,
     address: SocketAddr,
+    log: PathBuf,
 }
 
 impl Nginx {
@@ -81,7 +82,7 @@ impl Nginx {
         let mut text = deployed("nginx/nginx.conf");
         for (from, to) in [
             ("listen 80;", format!("listen {address};")),
-            ("unix:/run/supervise/web.sock", format!("unix:{}", upstream.display())),
+            ("server unix:/run/supervise/web.sock", format!("server unix:{}", upstream.display())),
             ("pid /run/nginx.pid;", format!("pid {};\ndaemon off;", place("nginx.pid"))),
             (
                 "http {",
@@ -97,7 +98,8 @@ impl Nginx {
         }
         let file = directory.join("nginx.conf");
         fs::write(&file, text).expect("the test's own directory can be written");
-        let log = fs::File::create(directory.join("nginx.log")).expect("the log can be made");
+        let log = directory.join("nginx.log");
+        let stderr = fs::File::create(&log).expect("the log can be made");
         let child = Command::new(nginx)
             .arg("-c")
             .arg(&file)
@@ -106,11 +108,11 @@ impl Nginx {
             .args(["-e", "stderr"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(log)
+            .stderr(stderr)
             .spawn()
             .expect("nginx can be started");
         wait_until("nginx listens", Duration::from_secs(10), || TcpStream::connect(address).is_ok());
-        Self { child, address }
+        Self { child, address, log }
     }
 }
 
@@ -118,6 +120,13 @@ impl Drop for Nginx {
     fn drop(&mut self) {
         processes::send_signal(self.child.id(), Signal::SIGQUIT);
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            let log = fs::read_to_string(&self.log).unwrap_or_default();
+            println!("--- nginx:");
+            for line in log.lines().take(20) {
+                println!("{line}");
+            }
+        }
     }
 }
 

@@ -37,7 +37,8 @@ fn all_workers_killed_at_once_refuse_nobody() {
         0,
         "{report}"
     );
-    assert!(report.failed_in_all() <= 16, "more failed than were in flight: {report}");
+    // The second kill comes a moment after the first and meets those who asked again.
+    assert!(report.failed_in_all() <= 2 * 16, "more failed than were in flight: {report}");
     server.stop();
 }
 

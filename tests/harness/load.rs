@@ -16,7 +16,7 @@ use std::{
 
 pub use report::{Failure, FailureKind, Report};
 
-use crate::{http::Reply, patient, wait_until};
+use crate::{http::Reply, patience::try_wait_for, patient, wait_until};
 
 /// What the reply to request number `id` must look like: the tags that it carries, or what is wrong with it.
 pub type Check = fn(id: u64, reply: &Reply) -> Result<Tags, String>;
@@ -135,8 +135,10 @@ impl Running {
     /// # Panics
     /// When that takes too long.
     pub fn wait_for_answers(&self, more: u64) {
-        let before = self.report().answered;
-        wait_until("answers under load", Duration::from_secs(30), || self.report().answered >= before + more);
+        let wanted = self.report().answered + more;
+        let enough =
+            try_wait_for(Duration::from_secs(30), || (self.report().answered >= wanted).then_some(()));
+        assert!(enough.is_some(), "too few answers ({wanted} wanted): {}", self.report());
     }
 
     /// Waits until a version was served at least once.
