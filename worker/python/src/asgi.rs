@@ -5,9 +5,9 @@ mod app;
 mod capture;
 mod channel;
 mod known;
-#[cfg(all(Py_3_11, not(Py_3_14)))]
+#[cfg(lazy_tasks)]
 mod lazy_task;
-#[cfg(all(Py_3_11, not(Py_3_14)))]
+#[cfg(lazy_tasks)]
 mod lazy_type;
 mod lifespan;
 mod message;

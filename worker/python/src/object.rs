@@ -90,13 +90,10 @@ pub(crate) struct Bytes {
 impl Bytes {
     /// Wraps a `bytes` object; None for any other.
     pub(crate) fn new(object: Owned) -> Option<Self> {
-        // SAFETY: the object is alive; the accessors are called on a checked `bytes`, which never moves its content.
+        // SAFETY: the object is alive, and so is its content, which never moves.
         unsafe {
-            if ffi::PyBytes_Check(object.as_ptr()) == 0 {
-                return None;
-            }
-            let content = NonNull::new(ffi::PyBytes_AsString(object.as_ptr()))?.cast();
-            let length = usize::try_from(ffi::PyBytes_Size(object.as_ptr())).ok()?;
+            let content = bytes_of(object.as_ptr())?;
+            let (content, length) = (NonNull::from(content).cast(), content.len());
             Some(Self { content, length, _object: object })
         }
     }
@@ -117,8 +114,8 @@ pub(crate) unsafe fn bytes_of<'a>(object: *mut ffi::PyObject) -> Option<&'a [u8]
     // SAFETY: checked first; the content of `bytes` neither moves nor changes.
     unsafe {
         (ffi::PyBytes_Check(object) != 0).then(|| {
-            let length = usize::try_from(ffi::PyBytes_Size(object)).unwrap_or(0);
-            slice::from_raw_parts(ffi::PyBytes_AsString(object).cast::<u8>().cast_const(), length)
+            let length = usize::try_from(ffi::Py_SIZE(object)).unwrap_or(0);
+            slice::from_raw_parts(ffi::PyBytes_AS_STRING(object).cast::<u8>(), length)
         })
     }
 }

@@ -151,16 +151,24 @@ pub(crate) struct AsgiApp {
     shared: Rc<Shared>,
     /// What all scopes of this connection have in common.
     template: OnceCell<Owned>,
+    /// The path that stands in the template.
+    path: RefCell<Vec<u8>>,
 }
 
 impl AsgiApp {
     /// For one connection.
     pub(crate) fn new(shared: Rc<Shared>) -> Self {
-        Self { shared, template: OnceCell::new() }
+        Self { shared, template: OnceCell::new(), path: RefCell::default() }
     }
 
     fn begin(&self, head: &RequestHead<'_>, exchange: Exchange<Bytes>) -> Option<()> {
         let template = self.template(head.connection)?;
+        if *self.path.borrow() != head.path {
+            self.shared.scopes.set_path(template, head.path)?;
+            let mut path = self.path.borrow_mut();
+            path.clear();
+            path.extend_from_slice(head.path);
+        }
         let scope = self.shared.scopes.scope(template, head)?;
         let channel = Channel::object(exchange)?;
         let run = Run::object(Rc::clone(&self.shared), scope, channel)?;

@@ -50,6 +50,7 @@ known_texts! {
     asgi = c"asgi";
     body = c"body";
     client = c"client";
+    #[cfg(Py_3_11)]
     context = c"context";
     #[cfg(Py_3_12)]
     eager_start = c"eager_start";

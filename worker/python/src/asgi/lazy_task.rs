@@ -5,7 +5,7 @@
 //! soon as anybody touches it (reads an attribute, awaits it, prints it), or when the step suspends: the very same object, so its
 //! identity never changes, and from then on its type is exactly `asyncio.Task`. What nobody saw is used again.
 //!
-//! Only for 3.11 to 3.13: earlier tasks cannot be given their context, later ones are registered in another way.
+//! Only for the Pythons that `build.rs` names.
 
 #![expect(unsafe_code, reason = "a Python type whose objects are initialised late")]
 
@@ -42,8 +42,8 @@ pub(super) struct LazyTasks {
     lazy_type: *mut ffi::PyTypeObject,
     task_type: *mut ffi::PyTypeObject,
     event_loop: Immortal,
-    enter_task: Immortal,
-    leave_task: Immortal,
+    /// `asyncio.tasks._current_tasks`, a dict of loops.
+    current_tasks: Immortal,
     /// The set in which `asyncio.all_tasks()` looks: of tasks since 3.12, of weak references before.
     registry: Immortal,
     keywords: Owned,
@@ -130,8 +130,7 @@ impl LazyTasks {
             lazy_type: lazy_type::make(&task)?,
             task_type: immortal(task).as_ptr().cast(),
             event_loop: immortal(event_loop.clone()),
-            enter_task: immortal(tasks.getattr("_enter_task")?),
-            leave_task: immortal(tasks.getattr("_leave_task")?),
+            current_tasks: immortal(tasks.getattr("_current_tasks")?),
             registry: immortal(registry),
             keywords: keywords.into_any().into(),
             #[cfg(not(Py_3_12))]
@@ -154,17 +153,19 @@ impl LazyTasks {
             if ffi::PySet_Add(self.registry.as_ptr(), task.entry()) != 0 {
                 return None;
             }
-            self.switch_current(self.enter_task, &task)?;
+            if self.enter(&task).is_none() {
+                keeping_exception(|| {
+                    ffi::PySet_Discard(self.registry.as_ptr(), task.entry());
+                });
+                return None;
+            }
             let entered = context.clone();
             self.active.replace(Some(Active { run: run.clone(), context, entry: task.entry() }));
             ffi::PyContext_Enter(entered.as_ptr());
             let stepped = Run::of(run).send(run.as_ptr(), ffi::Py_None());
             keeping_exception(|| {
                 ffi::PyContext_Exit(entered.as_ptr());
-                // Fails only when the application broke the rules of asyncio: there is nobody to tell.
-                if self.switch_current(self.leave_task, &task).is_none() {
-                    ffi::PyErr_Clear();
-                }
+                self.leave();
             });
             stepped
         };
@@ -208,19 +209,30 @@ impl LazyTasks {
         }
     }
 
-    fn switch_current(&self, function: Immortal, task: &LazyTask) -> Option<()> {
-        let arguments = [self.event_loop.as_ptr(), task.object.as_ptr()];
-        // SAFETY: all are alive; the call returns a new reference.
-        let returned = unsafe {
-            let returned = ffi::PyObject_Vectorcall(
-                function.as_ptr(),
-                arguments.as_ptr(),
-                arguments.len(),
-                ptr::null_mut(),
-            );
-            Owned::steal(returned)
-        };
-        returned.map(drop)
+    /// Makes it the current task, as `asyncio.tasks._enter_task` does. None with an exception set when there is one already.
+    fn enter(&self, task: &LazyTask) -> Option<()> {
+        let (tasks, event_loop) = (self.current_tasks.as_ptr(), self.event_loop.as_ptr());
+        // SAFETY: all are alive; the dict takes its own references.
+        unsafe {
+            match ffi::PyDict_Contains(tasks, event_loop) {
+                0 => (ffi::PyDict_SetItem(tasks, event_loop, task.object.as_ptr()) == 0).then_some(()),
+                1 => {
+                    let message = c"a request cannot start inside another task".as_ptr();
+                    ffi::PyErr_SetString(ffi::PyExc_RuntimeError, message);
+                    None
+                }
+                _ => None,
+            }
+        }
+    }
+
+    fn leave(&self) {
+        // SAFETY: all are alive. Fails only when the application took the entry out: there is nobody to tell.
+        unsafe {
+            if ffi::PyDict_DelItem(self.current_tasks.as_ptr(), self.event_loop.as_ptr()) != 0 {
+                ffi::PyErr_Clear();
+            }
+        }
     }
 
     /// Initialises the object as the Task that it is. None with an exception set.

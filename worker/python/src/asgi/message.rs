@@ -235,7 +235,7 @@ impl Fields {
             let message = c"'headers' must be an iterable of pairs";
             let pairs = Owned::steal(ffi::PySequence_Fast(headers.as_ptr(), message.as_ptr()))
                 .ok_or(Refused::AlreadySet)?;
-            for index in 0..ffi::PySequence_Size(pairs.as_ptr()) {
+            for index in 0..fast_size(pairs.as_ptr()) {
                 let pair = fast_item(pairs.as_ptr(), index);
                 if !is_list_or_tuple(pair) {
                     return Self::read_unusual(&pairs);
@@ -251,7 +251,7 @@ impl Fields {
         // SAFETY: as above; the new list keeps the new tuples alive.
         unsafe {
             let tuples = Owned::steal(ffi::PyList_New(0)).ok_or(Refused::AlreadySet)?;
-            for index in 0..ffi::PySequence_Size(pairs.as_ptr()) {
+            for index in 0..fast_size(pairs.as_ptr()) {
                 let pair = Owned::steal(ffi::PySequence_Tuple(fast_item(pairs.as_ptr(), index)))
                     .ok_or(Refused::AlreadySet)?;
                 check_pair(pair.as_ptr())?;
@@ -267,12 +267,18 @@ impl Fields {
         // SAFETY: `read` checked every pair, no Python code has run since, and none runs while the engine iterates.
         unsafe {
             let pairs = self.pairs.as_ptr();
-            (0..ffi::PySequence_Size(pairs)).filter_map(move |index| {
+            (0..fast_size(pairs)).filter_map(move |index| {
                 let pair = fast_item(pairs, index);
                 Some((bytes_of(fast_item(pair, 0))?, bytes_of(fast_item(pair, 1))?))
             })
         }
     }
+}
+
+/// The size of a list or tuple.
+unsafe fn fast_size(sequence: *mut PyObject) -> ffi::Py_ssize_t {
+    // SAFETY: the caller passes a list or tuple, whose size stands in its head.
+    unsafe { ffi::Py_SIZE(sequence) }
 }
 
 unsafe fn is_list_or_tuple(object: *mut PyObject) -> bool {
@@ -295,7 +301,7 @@ unsafe fn fast_item(sequence: *mut PyObject, index: ffi::Py_ssize_t) -> *mut PyO
 unsafe fn check_pair(pair: *mut PyObject) -> Result<(), Refused> {
     // SAFETY: the caller passes a living list or tuple.
     unsafe {
-        if ffi::PySequence_Size(pair) != 2 {
+        if fast_size(pair) != 2 {
             return Err(PyValueError::new_err("each header must be a pair of name and value").into());
         }
         for (index, what) in [(0, "a header's name"), (1, "a header's value")] {

@@ -42,10 +42,12 @@ pub(super) struct Run {
     /// The task's place among those that are suspended.
     registration: Cell<Option<usize>>,
     /// What came of a first step that was taken before there was a task: what the task's own first step comes to.
+    #[cfg(lazy_tasks)]
     stash: RefCell<Option<Stash>>,
 }
 
 /// See [`Run::stash`].
+#[cfg(lazy_tasks)]
 pub(super) enum Stash {
     /// It waits for this future.
     Yield(Owned),
@@ -55,6 +57,7 @@ pub(super) enum Stash {
     Raise(PyErr),
 }
 
+#[cfg(lazy_tasks)]
 impl Stash {
     /// Keeps a step; takes the exception that is set when it raised.
     pub(super) fn of(stepped: Stepped) -> Self {
@@ -94,6 +97,7 @@ impl Run {
             channel,
             stage: RefCell::new(Stage::New { scope }),
             registration: Cell::new(None),
+            #[cfg(lazy_tasks)]
             stash: RefCell::new(None),
         };
         // SAFETY: the interpreter is held and the type was made.
@@ -117,6 +121,7 @@ impl Run {
     }
 
     /// Keeps what came of the first step until the task asks.
+    #[cfg(lazy_tasks)]
     pub(super) fn stash(&self, stash: Stash) {
         self.stash.replace(Some(stash));
     }
@@ -215,6 +220,7 @@ impl Coroutine for Run {
     const TYPE: &'static NativeType<Self> = &RUN;
 
     fn send(&self, _this: *mut PyObject, value: *mut PyObject) -> Stepped {
+        #[cfg(lazy_tasks)]
         if let Some(stash) = self.stash.take() {
             return stash.deliver();
         }
@@ -239,6 +245,7 @@ impl Coroutine for Run {
 
     fn throw(&self, _this: *mut PyObject, arguments: *mut PyObject) -> Stepped {
         // A task that was cancelled in its first step cancels what that step waits for, and is told by it.
+        #[cfg(lazy_tasks)]
         if let Some(Stash::Yield(future)) = self.stash.take()
             && cancel(&future)
         {
@@ -285,6 +292,7 @@ impl Drop for Run {
     }
 }
 
+#[cfg(lazy_tasks)]
 /// Cancels a future; false when it cannot be cancelled any more.
 fn cancel(future: &Owned) -> bool {
     Python::attach(|py| {

@@ -60,7 +60,15 @@ impl ScopeBuilder {
         Some(template)
     }
 
-    /// The scope of one request. None with a Python exception set when memory runs out.
+    /// Puts a request's path into the template of its connection: the next request often has the same.
+    pub(super) fn set_path(&self, template: &Owned, path: &[u8]) -> Option<()> {
+        let text = &known().text;
+        let path = self.path(path)?;
+        set(template, text.path, &path.text)?;
+        set(template, text.raw_path, &path.raw)
+    }
+
+    /// The scope of one request, whose path stands in the template already. None with a Python exception set when memory runs out.
     pub(super) fn scope(&self, template: &Owned, head: &RequestHead<'_>) -> Option<Owned> {
         let Known { text, .. } = known();
         let scope = copy_dict(template.as_ptr())?;
@@ -72,9 +80,6 @@ impl ScopeBuilder {
         if head.method != b"GET" {
             set(&scope, text.method, &method(head.method)?)?;
         }
-        let path = self.path(head.path)?;
-        set(&scope, text.path, &path.text)?;
-        set(&scope, text.raw_path, &path.raw)?;
         if !head.query.is_empty() {
             set(&scope, text.query_string, &new_bytes(head.query)?)?;
         }

@@ -15,15 +15,15 @@ use pyo3::{
 use super::capture::Capture;
 #[cfg(Py_3_11)]
 use super::known::known;
-#[cfg(all(Py_3_11, not(Py_3_14)))]
+#[cfg(lazy_tasks)]
 pub(super) use super::lazy_task::FirstStep;
-#[cfg(all(Py_3_11, not(Py_3_14)))]
+#[cfg(lazy_tasks)]
 use super::lazy_task::LazyTasks;
 use super::run::Run;
 use crate::object::Owned;
 
 /// What became of a first step.
-#[cfg(not(all(Py_3_11, not(Py_3_14))))]
+#[cfg(not(lazy_tasks))]
 pub(super) enum FirstStep {
     /// The run is over.
     Over,
@@ -40,7 +40,7 @@ pub(super) struct TaskStarter {
     base_context: Owned,
     #[cfg(not(Py_3_12))]
     capture: Capture,
-    #[cfg(all(Py_3_11, not(Py_3_14)))]
+    #[cfg(lazy_tasks)]
     lazy: Option<&'static LazyTasks>,
 }
 
@@ -59,14 +59,14 @@ impl TaskStarter {
             base_context: base_context.ok_or_else(|| PyErr::fetch(py))?,
             #[cfg(not(Py_3_12))]
             capture: Capture::new(event_loop)?,
-            #[cfg(all(Py_3_11, not(Py_3_14)))]
+            #[cfg(lazy_tasks)]
             lazy: lazy_tasks(event_loop)?,
         })
     }
 
     /// Makes the task of a run and takes its first step. None with an exception set when Python has no memory.
     pub(super) fn start(&self, run: &Owned) -> Option<FirstStep> {
-        #[cfg(all(Py_3_11, not(Py_3_14)))]
+        #[cfg(lazy_tasks)]
         if let Some(lazy) = self.lazy {
             return lazy.first_step(run, self.new_context()?);
         }
@@ -125,7 +125,7 @@ impl TaskStarter {
 }
 
 /// Lazy tasks, unless somebody wants to look closely (debug mode) or replaced asyncio's own Task.
-#[cfg(all(Py_3_11, not(Py_3_14)))]
+#[cfg(lazy_tasks)]
 fn lazy_tasks(event_loop: &Bound<'_, PyAny>) -> PyResult<Option<&'static LazyTasks>> {
     let tasks = event_loop.py().import("asyncio.tasks")?;
     let is_usual = tasks.getattr("Task")?.is(&tasks.getattr("_CTask")?);

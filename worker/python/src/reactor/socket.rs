@@ -7,6 +7,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    ffi::{c_long, c_void},
     io::{self, IoSlice},
     os::fd::{AsFd, AsRawFd, OwnedFd, RawFd},
     pin::Pin,
@@ -203,6 +204,29 @@ fn poll_with(
     Poll::Pending
 }
 
+/// Where the engine's buffer has room.
+fn unsafe_place(buffer: &mut ReadBufCursor<'_>) -> *mut c_void {
+    // SAFETY: nothing is made uninitialised: the place is only written to.
+    unsafe { buffer.as_mut() }.as_mut_ptr().cast()
+}
+
+/// recvfrom(2) and sendto(2) without an address. Sets errno as the C library does.
+///
+/// # Safety
+/// `bytes` is `length` bytes long, and may be written to when the call is one that writes.
+unsafe fn system_call(
+    number: c_long,
+    descriptor: RawFd,
+    bytes: *mut c_void,
+    length: usize,
+    flags: i32,
+) -> isize {
+    let no_address: *mut c_void = std::ptr::null_mut();
+    // SAFETY: the caller's promise; both calls take these six arguments.
+    let returned = unsafe { libc::syscall(number, descriptor, bytes, length, flags, no_address, no_address) };
+    isize::try_from(returned).unwrap_or(-1)
+}
+
 fn count(returned: isize) -> io::Result<usize> {
     usize::try_from(returned).map_err(|_negative| io::Error::last_os_error())
 }
@@ -219,8 +243,10 @@ impl Read for Socket {
             return Poll::Ready(Ok(()));
         }
         let read = self.poll_read_with(context, |descriptor| {
-            // SAFETY: recv writes at most `room` bytes into the buffer and reads none of it.
-            unsafe { libc::recv(descriptor, buffer.as_mut().as_mut_ptr().cast(), room, 0) }
+            let place = unsafe_place(&mut buffer);
+            // SAFETY: the kernel writes at most `room` bytes into the buffer and reads none of it. Called past the C library, whose
+            // recv() and send() are points of thread cancellation and keep book of that at each call.
+            unsafe { system_call(libc::SYS_recvfrom, descriptor, place, room, 0) }
         });
         read.map_ok(|length| {
             if length > 0 && length < room && !readiness.hung_up.get() {
@@ -235,8 +261,9 @@ impl Read for Socket {
 impl Write for Socket {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.poll_write_with(context, |descriptor| {
-            // SAFETY: send reads the slice and keeps nothing of it.
-            unsafe { libc::send(descriptor, bytes.as_ptr().cast(), bytes.len(), libc::MSG_NOSIGNAL) }
+            let place = bytes.as_ptr().cast_mut().cast();
+            // SAFETY: the kernel reads the slice and keeps nothing of it.
+            unsafe { system_call(libc::SYS_sendto, descriptor, place, bytes.len(), libc::MSG_NOSIGNAL) }
         })
     }
 
