@@ -40,7 +40,7 @@ use crate::{
 };
 
 /// Length of one measurement of a smoke run.
-const SMOKE_SECONDS: f64 = 0.3;
+const SMOKE_SECONDS: f64 = 0.2;
 /// What the built-in answer is when supervise is not there to say it.
 const SOME_BODY: &[u8] = b"Hello, World!";
 
