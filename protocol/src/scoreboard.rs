@@ -21,6 +21,8 @@ pub struct Header {
     pub layout_version: AtomicU32,
     /// Number of records that follow.
     pub records: AtomicU32,
+    /// Grows each time that a worker begins to accept: then the others look for their siblings anew.
+    pub acceptors_changed: AtomicU32,
 }
 
 /// Every counter of a worker: it only grows while the process lives; the supervisor adds it to the totals of
@@ -189,6 +191,7 @@ mod tests {
             format!("  magic {}", offset_of!(Header, magic)),
             format!("  layout_version {}", offset_of!(Header, layout_version)),
             format!("  records {}", offset_of!(Header, records)),
+            format!("  acceptors_changed {}", offset_of!(Header, acceptors_changed)),
             format!(
                 "record {} bytes, first at {}, second at {}",
                 size_of::<Record>(),

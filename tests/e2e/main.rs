@@ -11,6 +11,7 @@ mod card;
 mod crash;
 mod crash_loop;
 mod deploy;
+mod even_load;
 mod faults;
 mod first_boot_fails;
 mod footprint;

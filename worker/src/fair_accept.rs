@@ -5,7 +5,10 @@
 //! nobody accepted anything for [`DEFERRAL`], whoever looks next does. Knows numbers and time; never a socket, so that every
 //! driver (tokio here, the reactor of a Python worker) obeys the same policy.
 
-use std::{sync::atomic::Ordering::Relaxed, time::Duration};
+use std::{
+    sync::atomic::Ordering::{Acquire, Relaxed, Release},
+    time::Duration,
+};
 
 use nix::time::{ClockId, clock_gettime};
 use protocol::scoreboard::Record;
@@ -24,8 +27,6 @@ const BUSY_US: u32 = 200;
 /// Most connections that are accepted in a row after a deferral that was in vain: many enough for a storm of reconnects, few
 /// enough that no worker ends up with a visible surplus.
 const MAX_ENTITLEMENT: u32 = 8;
-/// The list of siblings is read anew this often, because looking at a thousand records for each connection would be slow.
-const SIBLINGS_REFRESH_US: u64 = 100_000;
 
 /// What to do with a connection that waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +43,9 @@ pub enum AcceptTurn {
 pub struct FairAccept {
     scoreboard: Scoreboard,
     siblings: Vec<&'static Record>,
-    siblings_read_us: Option<u64>,
+    /// State of the scoreboard's count of new acceptors at which the siblings were listed: looking through a thousand records
+    /// for each connection would be slow.
+    siblings_listed_at: Option<u32>,
     /// Connections that may be accepted without looking at the siblings.
     entitlement: u32,
     next_entitlement: u32,
@@ -66,7 +69,7 @@ impl FairAccept {
         Self {
             scoreboard,
             siblings: Vec::new(),
-            siblings_read_us: None,
+            siblings_listed_at: None,
             entitlement: 0,
             next_entitlement: 1,
             deferral: None,
@@ -75,7 +78,7 @@ impl FairAccept {
 
     /// Tells the siblings that this worker accepts from now on.
     pub fn start(&mut self) {
-        self.read_siblings(now_us());
+        self.list_siblings();
         let own = self.scoreboard.own();
         // A new worker has nothing to catch up on: it begins at the highest turn.
         if let Some(turn) =
@@ -84,6 +87,7 @@ impl FairAccept {
             own.accept_turn.store(turn, Relaxed);
         }
         own.accepting.store(1, Relaxed);
+        self.scoreboard.header().acceptors_changed.fetch_add(1, Release);
     }
 
     /// Tells the siblings that this worker accepts no more.
@@ -97,7 +101,7 @@ impl FairAccept {
             return AcceptTurn::Mine;
         }
         let now_us = now_us();
-        self.read_siblings(now_us);
+        self.list_siblings();
         let own = self.scoreboard.own();
         let in_front = |sibling: &&&Record| is_free(sibling, now_us) && has_precedence(sibling, own);
         let rank = self.siblings.iter().filter(in_front).count();
@@ -156,11 +160,11 @@ impl FairAccept {
         self.next_entitlement = (self.next_entitlement * 2).min(MAX_ENTITLEMENT);
     }
 
-    fn read_siblings(&mut self, now_us: u64) {
-        if self.siblings_read_us.is_some_and(|read_us| now_us.saturating_sub(read_us) < SIBLINGS_REFRESH_US) {
+    fn list_siblings(&mut self) {
+        let now = self.scoreboard.header().acceptors_changed.load(Acquire);
+        if self.siblings_listed_at.replace(now) == Some(now) {
             return;
         }
-        self.siblings_read_us = Some(now_us);
         let own = self.scoreboard.own();
         self.siblings.clear();
         self.siblings.extend(
@@ -235,8 +239,6 @@ mod tests {
         let (mut one, mut other) = (FairAccept::new(board), FairAccept::new(board.with_own(1)));
         one.start();
         other.start();
-        // Both list each other only after both have started.
-        one.siblings_read_us = None;
         (one, other)
     }
 
@@ -306,9 +308,6 @@ mod tests {
         third.start();
         for (worker, connections) in [(&one, 0), (&other, 1), (&third, 2)] {
             worker.scoreboard.own().connections.store(connections, Relaxed);
-        }
-        for worker in [&mut one, &mut other, &mut third] {
-            worker.siblings_read_us = None;
         }
         assert_eq!(
             [one.turn(), other.turn(), third.turn()],

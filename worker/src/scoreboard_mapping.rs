@@ -28,6 +28,7 @@ pub(crate) const ENTRY_WORDS: usize = REQUEST_SLOT_BYTES / size_of::<u64>();
 /// The scoreboard as one worker sees it. Lives as long as the process; copies are the same memory.
 #[derive(Debug, Clone, Copy)]
 pub struct Scoreboard {
+    header: &'static Header,
     records: &'static [Record],
     own: &'static Record,
 }
@@ -39,9 +40,7 @@ impl Scoreboard {
     /// [`StartError`] when the memory is no scoreboard of this version or has no such record.
     pub fn map(memory: &OwnedFd, own: usize) -> Result<Self, StartError> {
         let base = map_shared(memory, scoreboard::SIZE_BYTES, "scoreboard")?;
-        // SAFETY: the mapping is at least SIZE_BYTES long (checked against the file), page-aligned, never unmapped, and
-        // everything in a Header and a Record is atomic, so that other processes may write at the same time.
-        let header = unsafe { base.cast::<Header>().as_ref() };
+        let header = Self::header_at(base);
         let (magic, version) = (header.magic.load(Relaxed), header.layout_version.load(Relaxed));
         if magic != MAGIC || version != LAYOUT_VERSION {
             return Err(StartError::boot(format!(
@@ -56,7 +55,7 @@ impl Scoreboard {
                 MAX_RECORDS - 1
             )));
         };
-        Ok(Self { records, own })
+        Ok(Self { header, records, own })
     }
 
     /// Memory of the same shape that nobody else sees.
@@ -66,7 +65,7 @@ impl Scoreboard {
     pub fn private() -> Result<Self, StartError> {
         let base = map_anonymous(scoreboard::SIZE_BYTES)?;
         let records = Self::records_at(base);
-        Ok(Self { records, own: &records[0] })
+        Ok(Self { header: Self::header_at(base), records, own: &records[0] })
     }
 
     /// This worker's record.
@@ -85,6 +84,18 @@ impl Scoreboard {
     #[must_use]
     pub fn records(&self) -> &'static [Record] {
         self.records
+    }
+
+    /// What stands before the records.
+    #[must_use]
+    pub(crate) fn header(&self) -> &'static Header {
+        self.header
+    }
+
+    fn header_at(base: NonNull<u8>) -> &'static Header {
+        // SAFETY: the mapping is at least SIZE_BYTES long (checked against the file), page-aligned, never unmapped, and
+        // everything in a Header and a Record is atomic, so that other processes may write at the same time.
+        unsafe { base.cast().as_ref() }
     }
 
     fn records_at(base: NonNull<u8>) -> &'static [Record] {
