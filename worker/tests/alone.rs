@@ -177,3 +177,21 @@ fn what_cannot_be_done_is_refused_in_one_message_with_its_exit_code() {
         assert!(!stderr.contains("panicked"), "{arguments:?}: {stderr}");
     }
 }
+
+#[test]
+fn out_of_descriptors_it_waits_and_then_goes_on() {
+    let line = format!("ulimit -n 32; exec {} --bind 127.0.0.1:0", env!("CARGO_BIN_EXE_worker"));
+    let alone = Alone::start(Command::new("sh").args(["-c", &line]));
+    let crowd: Vec<TcpStream> = (0..50).map(|_| TcpStream::connect(alone.address).unwrap()).collect();
+    let mut waiting = TcpStream::connect(alone.address).unwrap();
+    waiting.set_read_timeout(Some(PATIENCE)).unwrap();
+    waiting.write_all(b"GET /healthz HTTP/1.1\r\nhost: test\r\n\r\n").unwrap();
+    // More than the limit are connected: whoever is in the queue cannot be accepted before some have left.
+    waiting.set_nonblocking(true).unwrap();
+    assert!(waiting.read(&mut [0; 1]).is_err());
+    waiting.set_nonblocking(false).unwrap();
+    drop(crowd);
+    let mut reply = [0; 15];
+    waiting.read_exact(&mut reply).unwrap();
+    assert_eq!(&reply, b"HTTP/1.1 200 OK");
+}
