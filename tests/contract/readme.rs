@@ -18,7 +18,8 @@ fn options(text: &str) -> BTreeSet<String> {
             let rest = &text[at..];
             rest[..rest.find(|c| !is_option_character(c)).unwrap_or(rest.len())].to_owned()
         })
-        .filter(|option| option.len() > 2)
+        // Dashes alone are the rule of a table.
+        .filter(|option| option.contains(|c: char| c.is_ascii_lowercase()))
         .collect()
 }
 
