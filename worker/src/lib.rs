@@ -6,12 +6,14 @@
 //! }
 //! ```
 
+pub mod accepted;
 pub mod apps;
 pub mod cli;
 pub mod error;
 pub mod fair_accept;
 pub mod farewell;
 pub mod inherited_sockets;
+pub mod limits;
 pub mod listen;
 pub mod logging;
 pub mod meter;

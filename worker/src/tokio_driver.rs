@@ -8,12 +8,11 @@ use std::{future::Future, process::ExitCode, rc::Rc, time::Duration};
 
 use hyper_util::rt::TokioTimer;
 use nix::time::{ClockId, clock_gettime};
-use protocol::settings::HttpSettings;
 use tokio::{
     runtime::{Builder, LocalOptions, LocalRuntime},
     sync::mpsc,
 };
-use worker_server::{App, Clock, Drain, Limits, Service};
+use worker_server::{App, Clock, Drain, Service};
 
 use self::{
     acceptor::Acceptors,
@@ -24,6 +23,7 @@ use crate::{
     fair_accept::BusyMark,
     farewell,
     inherited_sockets::{ControlPipes, Inherited},
+    limits::limits,
     meter::{LoadGauge, WorkerMeter},
     supervision::{self, OwnLoop, Reporter},
 };
@@ -135,20 +135,6 @@ fn attend_supervisor(
         let _gone = notify.send(Departure::Orphaned);
     });
     Ok(())
-}
-
-/// The engine's limits as the settings say them.
-pub(crate) fn limits(http: &HttpSettings) -> Limits {
-    Limits {
-        keep_alive_timeout: Duration::from_millis(http.keep_alive_timeout_ms),
-        header_read_timeout: Duration::from_millis(http.header_read_timeout_ms),
-        body_read_timeout: Duration::from_millis(http.body_read_timeout_ms),
-        write_timeout: Duration::from_millis(http.write_timeout_ms),
-        request_line_bytes: http.request_line_bytes as usize,
-        head_bytes: http.head_bytes as usize,
-        header_count: http.header_count as usize,
-        body_bytes: (http.body_bytes > 0).then_some(http.body_bytes),
-    }
 }
 
 /// The system's clocks. The wall clock is the coarse one: whole seconds do not need a better.

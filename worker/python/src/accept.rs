@@ -4,7 +4,6 @@ use std::{
     cell::RefCell,
     future::poll_fn,
     io,
-    net::SocketAddr,
     pin::Pin,
     rc::Rc,
     task::Poll,
@@ -14,6 +13,7 @@ use std::{
 use hyper::rt::{Sleep, Timer};
 use nix::sys::socket::{setsockopt, sockopt::TcpNoDelay};
 use worker::{
+    accepted::{AcceptFailure, classify, tcp_peer, unix_peer},
     fair_accept::{AcceptTurn, FairAccept},
     inherited_sockets::{Accepted, Listener},
     scoreboard_mapping::Scoreboard,
@@ -232,39 +232,4 @@ impl Acceptor {
         let app = Rc::new(AsgiApp::new(Rc::clone(shared)));
         reactor.spawn(Connection::new(socket, info, app, Rc::clone(service)));
     }
-}
-
-/// What kept a connection from being accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum AcceptFailure {
-    /// None waits.
-    QueueEmpty,
-    /// The connection broke before it was accepted; the next one is unharmed (accept(2), "Error handling").
-    OneConnection,
-    /// The system has no descriptors or no memory, or the socket is broken.
-    System,
-}
-
-fn classify(error: &io::Error) -> AcceptFailure {
-    match error.kind() {
-        io::ErrorKind::WouldBlock => AcceptFailure::QueueEmpty,
-        io::ErrorKind::Interrupted
-        | io::ErrorKind::ConnectionAborted
-        | io::ErrorKind::ConnectionReset
-        | io::ErrorKind::HostUnreachable
-        | io::ErrorKind::NetworkUnreachable
-        | io::ErrorKind::NetworkDown
-        | io::ErrorKind::PermissionDenied
-        | io::ErrorKind::TimedOut => AcceptFailure::OneConnection,
-        _ => AcceptFailure::System,
-    }
-}
-
-fn tcp_peer(address: SocketAddr) -> Peer {
-    // A socket on [::] shows IPv4 clients as ::ffff:a.b.c.d; applications expect a.b.c.d.
-    Peer::Tcp(SocketAddr::new(address.ip().to_canonical(), address.port()))
-}
-
-fn unix_peer(address: &std::os::unix::net::SocketAddr) -> Peer {
-    Peer::Unix(address.as_pathname().map(ToOwned::to_owned))
 }

@@ -13,9 +13,10 @@ use nix::time::{ClockId, clock_gettime};
 use protocol::settings::HttpSettings;
 use pyo3::{Py, PyAny, Python};
 use worker::{
-    inherited_sockets::Listener, meter::WorkerMeter, scoreboard_mapping::Scoreboard, supervision::Reporter,
+    inherited_sockets::Listener, limits::limits, meter::WorkerMeter, scoreboard_mapping::Scoreboard,
+    supervision::Reporter,
 };
-use worker_server::{Clock, Drain, Limits, Service};
+use worker_server::{Clock, Drain, Service};
 
 use crate::{
     accept::{Acceptors, Serving},
@@ -102,18 +103,5 @@ impl Clock for ReactorClock {
     fn unix_seconds(&self) -> u64 {
         clock_gettime(ClockId::CLOCK_REALTIME_COARSE)
             .map_or(0, |now| u64::try_from(now.tv_sec()).unwrap_or(0))
-    }
-}
-
-fn limits(http: &HttpSettings) -> Limits {
-    Limits {
-        keep_alive_timeout: Duration::from_millis(http.keep_alive_timeout_ms),
-        header_read_timeout: Duration::from_millis(http.header_read_timeout_ms),
-        body_read_timeout: Duration::from_millis(http.body_read_timeout_ms),
-        write_timeout: Duration::from_millis(http.write_timeout_ms),
-        request_line_bytes: http.request_line_bytes as usize,
-        head_bytes: http.head_bytes as usize,
-        header_count: http.header_count as usize,
-        body_bytes: (http.body_bytes > 0).then_some(http.body_bytes),
     }
 }

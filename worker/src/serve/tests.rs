@@ -23,9 +23,10 @@ use worker_server::{Connection, ConnectionInfo, Drain, Peer, Scheme, Service as 
 
 use super::{Body, http_app::HttpApp};
 use crate::{
+    limits::limits,
     meter::WorkerMeter,
     scoreboard_mapping::{EvidenceTable, Scoreboard},
-    tokio_driver::{SystemClock, limits},
+    tokio_driver::SystemClock,
 };
 
 /// A service that is a closure.

@@ -1,6 +1,6 @@
 //! Accepts connections and hands each to the engine: one task a listening socket, all obeying the same policy of fairness.
 
-use std::{io, net::SocketAddr, rc::Rc, time::Duration};
+use std::{io, rc::Rc, time::Duration};
 
 use hyper_util::rt::TokioIo;
 use nix::sys::socket::{setsockopt, sockopt::TcpNoDelay};
@@ -14,6 +14,7 @@ use tokio::{
 use worker_server::{App, Connection, ConnectionInfo, Peer, Scheme, Service};
 
 use crate::{
+    accepted::{AcceptFailure, classify, tcp_peer, unix_peer},
     error::{StartError, StartErrorKind},
     fair_accept::{AcceptTurn, FairAccept},
     inherited_sockets::{Accepted, Inherited, Listener},
@@ -219,39 +220,4 @@ async fn reached(moment: Option<Instant>) {
         Some(moment) => sleep_until(moment).await,
         None => std::future::pending().await,
     }
-}
-
-/// What kept a connection from being accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum AcceptFailure {
-    /// None waits.
-    QueueEmpty,
-    /// The connection broke before it was accepted; the next one is unharmed (accept(2), "Error handling").
-    OneConnection,
-    /// The system has no descriptors or no memory, or the socket is broken.
-    System,
-}
-
-fn classify(error: &io::Error) -> AcceptFailure {
-    match error.kind() {
-        io::ErrorKind::WouldBlock => AcceptFailure::QueueEmpty,
-        io::ErrorKind::Interrupted
-        | io::ErrorKind::ConnectionAborted
-        | io::ErrorKind::ConnectionReset
-        | io::ErrorKind::HostUnreachable
-        | io::ErrorKind::NetworkUnreachable
-        | io::ErrorKind::NetworkDown
-        | io::ErrorKind::PermissionDenied
-        | io::ErrorKind::TimedOut => AcceptFailure::OneConnection,
-        _ => AcceptFailure::System,
-    }
-}
-
-fn tcp_peer(address: SocketAddr) -> Peer {
-    // A socket on [::] shows IPv4 clients as ::ffff:a.b.c.d; applications expect a.b.c.d.
-    Peer::Tcp(SocketAddr::new(address.ip().to_canonical(), address.port()))
-}
-
-fn unix_peer(address: &std::os::unix::net::SocketAddr) -> Peer {
-    Peer::Unix(address.as_pathname().map(ToOwned::to_owned))
 }
