@@ -23,7 +23,7 @@ pub use guests::{Guest, write_atomically};
 pub use machine::Machine;
 pub use metrics::{Metrics, Sample};
 pub use output::Output;
-pub use patience::{patient, wait_for, wait_until};
+pub use patience::{observe_for, patient, wait_for, wait_until};
 pub use pythons::Python;
 pub use server::{Reloaded, Server, Worker};
 pub use tools::{Tool, require};

@@ -10,27 +10,33 @@ use crate::{ServerBuilder, binaries};
 /// A share of the machine, held until it is dropped. Every server is started through one.
 #[derive(Debug)]
 pub struct Machine {
-    _lock: Flock<File>,
+    _lock: Option<Flock<File>>,
 }
 
 impl Machine {
     /// The whole machine: for tests under load and tests that measure time.
     #[must_use]
     pub fn alone() -> Self {
-        Self::take(FlockArg::LockExclusive)
+        Self::take(Some(FlockArg::LockExclusive))
     }
 
     /// A share of it: for tests that only wait for conditions.
     #[must_use]
     pub fn shared() -> Self {
-        Self::take(FlockArg::LockShared)
+        Self::take(Some(FlockArg::LockShared))
     }
 
-    fn take(how: FlockArg) -> Self {
+    /// No share at all: for a test that takes a minute and hardly any processor time, which nobody should wait for.
+    #[must_use]
+    pub fn beside_others() -> Self {
+        Self::take(None)
+    }
+
+    fn take(how: Option<FlockArg>) -> Self {
         // What is built must not be built while another test measures.
         let directory = binaries::target_directory();
         let _ = binaries::built();
-        Self { _lock: lock(&directory.join("tests-machine.lock"), how) }
+        Self { _lock: how.map(|how| lock(&directory.join("tests-machine.lock"), how)) }
     }
 
     /// Describes a server to start.

@@ -20,7 +20,15 @@ pub fn patient(duration: Duration) -> Duration {
 }
 
 /// What `look` found, or nothing when `within` (made patient) is over.
-pub(crate) fn try_wait_for<T>(within: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+pub(crate) fn try_wait_for<T>(within: Duration, look: impl FnMut() -> Option<T>) -> Option<T> {
+    try_wait_at_intervals(LOOK_INTERVAL, within, look)
+}
+
+fn try_wait_at_intervals<T>(
+    interval: Duration,
+    within: Duration,
+    mut look: impl FnMut() -> Option<T>,
+) -> Option<T> {
     let deadline = Instant::now() + patient(within);
     loop {
         if let Some(found) = look() {
@@ -33,7 +41,7 @@ pub(crate) fn try_wait_for<T>(within: Duration, mut look: impl FnMut() -> Option
             clippy::disallowed_methods,
             reason = "the pause between two looks at a condition with a deadline"
         )]
-        std::thread::sleep(LOOK_INTERVAL);
+        std::thread::sleep(interval);
     }
 }
 
@@ -51,4 +59,15 @@ pub fn wait_for<T>(what: &str, within: Duration, look: impl FnMut() -> Option<T>
 /// When the time is over; the message names `what`.
 pub fn wait_until(what: &str, within: Duration, mut condition: impl FnMut() -> bool) {
     wait_for(what, within, || condition().then_some(()));
+}
+
+/// Looks on for a while, ten times a second, as a test that runs beside others should.
+pub fn observe_for(duration: Duration, mut look: impl FnMut()) {
+    let deadline = Instant::now() + duration;
+    let interval = Duration::from_millis(100);
+    let is_over = try_wait_at_intervals(interval, duration * 2, || {
+        look();
+        (Instant::now() >= deadline).then_some(())
+    });
+    debug_assert!(is_over.is_some(), "twice the duration is more than the duration");
 }
