@@ -9,11 +9,15 @@ use std::{
 
 use protocol::{Phase, evidence::TEXT_OFFSET};
 use pyo3::{Bound, PyErr, PyResult, Python, prelude::PyAnyMethods, types::PyTypeMethods};
-use worker::{error::StartErrorKind, supervision::Reporter};
+use worker::{
+    error::{StartError, StartErrorKind},
+    supervision::Reporter,
+};
 
 /// Why a worker does not start.
 pub(crate) struct Failure {
     pub(crate) kind: StartErrorKind,
+    phase: Phase,
     /// One line: cause, place and what to do.
     pub(crate) message: String,
     /// Python's traceback, when it was Python code that failed.
@@ -23,23 +27,32 @@ pub(crate) struct Failure {
 impl Failure {
     /// The application could not be loaded.
     pub(crate) fn load(message: impl Into<String>) -> Self {
-        Self { kind: StartErrorKind::Load, message: message.into(), traceback: None }
+        Self::new(StartErrorKind::Load, message.into(), None)
     }
 
     /// The application's code raised while it was loaded.
     pub(crate) fn load_with_traceback(py: Python<'_>, message: String, error: PyErr) -> Self {
-        Self { kind: StartErrorKind::Load, message, traceback: Some(traceback(py, &error)) }
+        Self::new(StartErrorKind::Load, message, Some(traceback(py, &error)))
     }
 
     /// The worker or the application's start-up failed.
     pub(crate) fn boot(message: impl Into<String>) -> Self {
-        Self { kind: StartErrorKind::Boot, message: message.into(), traceback: None }
+        Self::new(StartErrorKind::Boot, message.into(), None)
     }
 
     /// Python code raised during start-up.
     pub(crate) fn boot_with_traceback(py: Python<'_>, what: &str, error: PyErr) -> Self {
         let message = format!("{what}: {}", summary(py, &error));
-        Self { kind: StartErrorKind::Boot, message, traceback: Some(traceback(py, &error)) }
+        Self::new(StartErrorKind::Boot, message, Some(traceback(py, &error)))
+    }
+
+    /// Python code ended a worker that was serving.
+    pub(crate) fn serving(py: Python<'_>, what: &str, error: PyErr) -> Self {
+        Self { phase: Phase::Serve, ..Self::boot_with_traceback(py, what, error) }
+    }
+
+    fn new(kind: StartErrorKind, message: String, traceback: Option<String>) -> Self {
+        Self { kind, phase: kind.phase(), message, traceback }
     }
 
     /// Tells whoever listens. The traceback first: the message makes the supervisor read it.
@@ -52,11 +65,13 @@ impl Failure {
             let traceback = self.traceback.as_deref().unwrap_or_default();
             let _unread = writeln!(io::stderr(), "{traceback}error: {}", self.message);
         }
-        let phase = match self.kind {
-            StartErrorKind::Load => Phase::Load,
-            kind => kind.phase(),
-        };
-        reporter.failed(phase, self.message.lines().next().unwrap_or_default());
+        reporter.failed(self.phase, self.message.lines().next().unwrap_or_default());
+    }
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        Self::new(error.kind, error.message, None)
     }
 }
 

@@ -36,9 +36,9 @@ pub(crate) fn main(py: Python<'_>) -> i32 {
     let mut inherited = match inherited_sockets::adopt() {
         Ok(inherited) => inherited,
         Err(error) => {
-            Failure { kind: error.kind, message: error.message, traceback: None }
-                .report(&Reporter::alone(), None);
-            return error.kind.exit_code().into();
+            let code = error.kind.exit_code();
+            Failure::from(error).report(&Reporter::alone(), None);
+            return code.into();
         }
     };
     worker::logging::start(&inherited.settings);
@@ -170,7 +170,7 @@ impl Worker {
             }
             if let Err(error) = ran {
                 // SystemExit and KeyboardInterrupt out of a callback of the application stop the loop, not the worker.
-                return Err(Failure::boot_with_traceback(py, "the event loop ended", error));
+                return Err(Failure::serving(py, "the event loop ended", error));
             }
             // The application stopped the loop; it is not the application's to stop.
         }
@@ -268,7 +268,22 @@ fn shut_down(py: Python<'_>, lifespan: &mut Lifespan, event_loop: &Bound<'_, PyA
     };
     complain("The application's shutdown failed", lifespan.stop(event_loop, time_left()));
     complain("Tasks could not be cancelled", lifespan.cancel_all(event_loop, time_left()));
-    complain("Resources of the event loop could not be released", release(event_loop, time_left()));
+    complain("Asynchronous generators could not be closed", close_generators(event_loop, time_left()));
+    complain("Output could not be flushed", flush_output(py));
+    // What is left waits for the application's threads, and so does the interpreter's own end: without a bound.
+    service_thread::leave_after(Duration::from_secs_f64(time_left()), 0);
+    complain("The event loop could not be closed", close_loop(event_loop));
+}
+
+fn flush_output(py: Python<'_>) -> PyResult<()> {
+    let sys = py.import("sys")?;
+    for name in ["stdout", "stderr"] {
+        let stream = sys.getattr(name)?;
+        if !stream.is_none() {
+            stream.call_method0("flush")?;
+        }
+    }
+    Ok(())
 }
 
 fn log_error(py: Python<'_>, what: &str, error: PyErr) {
@@ -284,14 +299,16 @@ fn log_error(py: Python<'_>, what: &str, error: PyErr) {
     }
 }
 
-/// Ends asynchronous generators, and the threads of the default executor as far as they end in time.
-fn release(event_loop: &Bound<'_, PyAny>, timeout_s: f64) -> PyResult<()> {
-    let py = event_loop.py();
-    let wait_for = py.import("asyncio")?.getattr("wait_for")?;
-    for shutdown in ["shutdown_asyncgens", "shutdown_default_executor"] {
-        let waiting = wait_for.call1((event_loop.call_method0(shutdown)?, timeout_s))?;
-        event_loop.call_method1("run_until_complete", (waiting,))?;
-    }
+fn close_generators(event_loop: &Bound<'_, PyAny>, timeout_s: f64) -> PyResult<()> {
+    let wait_for = event_loop.py().import("asyncio")?.getattr("wait_for")?;
+    let closing = event_loop.call_method0("shutdown_asyncgens")?;
+    event_loop.call_method1("run_until_complete", (wait_for.call1((closing, timeout_s))?,))?;
+    Ok(())
+}
+
+fn close_loop(event_loop: &Bound<'_, PyAny>) -> PyResult<()> {
+    let ending = event_loop.call_method0("shutdown_default_executor")?;
+    event_loop.call_method1("run_until_complete", (ending,))?;
     event_loop.call_method0("close")?;
     Ok(())
 }

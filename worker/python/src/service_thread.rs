@@ -81,13 +81,13 @@ async fn attend(service: Service) {
     leave(0);
 }
 
-/// Makes sure that a worker that runs alone is gone `grace` and a little more after its drain began, whatever threads the
-/// application left behind.
-pub(crate) fn leave_after(grace: Duration) {
+/// Makes sure that the process is gone after this time, whatever threads the application left behind: Python waits for them
+/// without a bound.
+pub(crate) fn leave_after(time: Duration, code: i32) {
     let wait = move || {
         block_signals();
-        std::thread::park_timeout(grace + Duration::from_secs(1));
-        leave(1);
+        std::thread::park_timeout(time);
+        leave(code);
     };
     let started = std::thread::Builder::new().name("supervise-exit".into()).stack_size(32 * 1024).spawn(wait);
     if let Err(error) = started {

@@ -26,6 +26,9 @@ use crate::{
     service_thread,
 };
 
+/// What a worker that runs alone gets beyond its grace before it counts as hung.
+const ALONE_SLACK: Duration = Duration::from_secs(1);
+
 /// All that serving needs.
 pub(crate) struct Site {
     pub(crate) reactor: &'static Reactor,
@@ -62,7 +65,8 @@ impl Site {
             let departure = orders.next().await;
             reporter.draining();
             if reporter.is_alone() {
-                service_thread::leave_after(departure.grace());
+                // Nobody else ends a worker that hangs in its drain.
+                service_thread::leave_after(departure.grace() + ALONE_SLACK, 1);
             }
             acceptors.stop();
             let linger = Duration::from_millis(http.drain_linger_ms);
