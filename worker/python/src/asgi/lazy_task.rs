@@ -9,10 +9,7 @@
 
 #![expect(unsafe_code, reason = "a Python type whose objects are initialised late")]
 
-use std::{
-    cell::{Cell, RefCell},
-    ptr,
-};
+use std::cell::{Cell, RefCell};
 
 use pyo3::{
     Bound, PyAny, PyResult,
@@ -200,7 +197,7 @@ impl LazyTasks {
             let allocate = (*self.lazy_type).tp_alloc?;
             let object = Owned::steal(allocate(self.lazy_type, 0))?;
             #[cfg(not(Py_3_12))]
-            let reference = Owned::steal(ffi::PyWeakref_NewRef(object.as_ptr(), ptr::null_mut()))?;
+            let reference = Owned::steal(ffi::PyWeakref_NewRef(object.as_ptr(), std::ptr::null_mut()))?;
             Some(LazyTask {
                 object,
                 #[cfg(not(Py_3_12))]
