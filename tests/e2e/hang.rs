@@ -30,8 +30,10 @@ fn found_after(server: &Server, evidence: &str) -> Duration {
         served += 1;
         server.log.has_line(evidence)
     });
+    let took = begun.elapsed();
+    println!("found after {took:?}; siblings served {served} requests meanwhile");
     assert!(served > 10, "siblings served {served}");
-    begun.elapsed()
+    took
 }
 
 /// The worker is replaced, for the right reason, and the replacement serves.

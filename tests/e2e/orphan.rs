@@ -28,6 +28,7 @@ fn kill_and_expect_nothing(server: &mut Server) {
         server.processes().iter().all(|process| process.pid == server.pid())
     });
     let took = killed_at.elapsed();
+    println!("the workers left after {took:?}");
     let status = server.wait_for_exit(Duration::from_secs(5));
     assert_eq!(status.code(), None, "killed");
     assert!(took < patient(GONE_WITHIN), "the workers left after {took:?}");
