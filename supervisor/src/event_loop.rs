@@ -212,13 +212,13 @@ impl EventLoop {
             Notice::ReloadDone { .. } => self.tally.reloaded(ReloadResult::Ok),
             Notice::ReloadFailed { .. } => self.tally.reloaded(ReloadResult::Failed),
             Notice::ReloadSuperseded { .. } => self.tally.reloaded(ReloadResult::Superseded),
+            Notice::Stopping { .. } => self.workers.close_listeners(),
             Notice::BackedOff { .. }
             | Notice::AllReady
             | Notice::Unresponsive { .. }
             | Notice::BootTimedOut { .. }
             | Notice::DrainTimedOut { .. }
             | Notice::Scaled { .. }
-            | Notice::Stopping { .. }
             | Notice::Unkillable { .. }
             | Notice::Stalled { .. }
             | Notice::InvariantBroken { .. } => {}

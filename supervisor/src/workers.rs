@@ -120,6 +120,12 @@ impl Workers {
         Ok(Self { program, listeners, scoreboard, watch, live, out_of_memory, loop_lag })
     }
 
+    /// Gives the listening sockets up: each worker closes its own once it has taken whoever waits in the queue, and from then on
+    /// newcomers are refused instead of left waiting for the end. Nobody is spawned after this.
+    pub fn close_listeners(&mut self) {
+        self.listeners.clear();
+    }
+
     /// One of them.
     pub fn get_mut(&mut self, id: WorkerId) -> Option<&mut LiveWorker> {
         self.live.get_mut(&id)

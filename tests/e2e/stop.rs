@@ -1,6 +1,9 @@
 //! Promise: a stop answers whatever was connected before it, never waits for the idle, and leaves nothing behind.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::TcpStream,
+    time::{Duration, Instant},
+};
 
 use harness::{
     Machine, Python,
@@ -77,6 +80,22 @@ fn a_reply_under_way_is_finished() {
     server.signal(Signal::SIGTERM);
     let reply = connection.receive("GET").expect("the whole reply");
     assert_eq!(reply.body.len(), 200);
+    assert_eq!(server.wait_for_exit(Duration::from_secs(10)).code(), Some(0));
+}
+
+#[test]
+fn newcomers_are_refused_while_replies_are_finished() {
+    let machine = Machine::shared();
+    let Some(python) = Python::default_one() else { return };
+    let mut server = guest::plain(&machine, &python, 2).start();
+    let address = server.address();
+    let mut connection = Connection::open(address).expect("a connection");
+    connection.send(&Request::get("/stream?parts=40&ms=50").bytes()).expect("sent");
+    connection.receive_until(b"000000001").expect("the reply began");
+    server.signal(Signal::SIGTERM);
+    // Refused, not left waiting in a queue that nobody will ever look at.
+    wait_until("a refusal", Duration::from_secs(1), || TcpStream::connect(address).is_err());
+    assert_eq!(connection.receive("GET").expect("the whole reply").body.len(), 400);
     assert_eq!(server.wait_for_exit(Duration::from_secs(10)).code(), Some(0));
 }
 

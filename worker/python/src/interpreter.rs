@@ -11,7 +11,7 @@ use std::{
 use protocol::settings::{Application, EventLoop, Lifespan as LifespanMode, PythonSettings};
 use pyo3::{Bound, PyAny, PyErr, PyResult, Python, exceptions::PyImportError, prelude::PyAnyMethods};
 use worker::{
-    inherited_sockets::{self, ControlPipes, Inherited},
+    inherited_sockets::{self, ControlPipes, Inherited, Listener},
     meter::WorkerMeter,
     supervision::{LoopPulse, Reporter},
 };
@@ -43,6 +43,7 @@ pub(crate) fn main(py: Python<'_>) -> i32 {
     };
     worker::logging::start(&inherited.settings);
     let control = inherited.control.take();
+    let listeners = std::mem::take(&mut inherited.listeners);
     let (reporter, from_supervisor) = match control {
         Some(ControlPipes { from_supervisor, to_supervisor }) => {
             (Reporter::new(to_supervisor), Some(from_supervisor))
@@ -59,7 +60,7 @@ pub(crate) fn main(py: Python<'_>) -> i32 {
         orders: Orders::default(),
         boot: Boot::default(),
     };
-    match worker.run(py, from_supervisor) {
+    match worker.run(py, from_supervisor, listeners) {
         Ok(()) => 0,
         Err(failure) => {
             failure.report(&worker.reporter, worker.evidence.as_ref());
@@ -78,7 +79,12 @@ struct Worker {
 }
 
 impl Worker {
-    fn run(&self, py: Python<'_>, from_supervisor: Option<std::os::fd::OwnedFd>) -> Result<(), Failure> {
+    fn run(
+        &self,
+        py: Python<'_>,
+        from_supervisor: Option<std::os::fd::OwnedFd>,
+        listeners: Vec<Listener>,
+    ) -> Result<(), Failure> {
         let Application::Python(python) = &self.inherited.settings.application else {
             return Err(Failure::boot("the settings name no Python application"));
         };
@@ -97,7 +103,7 @@ impl Worker {
         let mut lifespan = start_up(python.lifespan, &application, &event_loop)?;
         let shared = Shared::new(&event_loop, &application, lifespan.state(py), meter.clone(), reactor);
         let shared = python_error(py, "cannot prepare for requests", shared)?;
-        let over_by = self.serve(&event_loop, reactor, meter, shared)?;
+        let over_by = self.serve(&event_loop, reactor, listeners, meter, shared)?;
         shut_down(py, &mut lifespan, &event_loop, over_by);
         Ok(())
     }
@@ -139,6 +145,7 @@ impl Worker {
         &self,
         event_loop: &Bound<'_, PyAny>,
         reactor: &'static Reactor,
+        listeners: Vec<Listener>,
         meter: WorkerMeter,
         shared: Rc<Shared>,
     ) -> Result<Instant, Failure> {
@@ -147,13 +154,11 @@ impl Worker {
         let grace = Duration::from_millis(settings.graceful_timeout_ms);
         let handlers = signals::leave_on_signals(event_loop, self.supervised, &self.orders, grace);
         python_error(py, "cannot handle signals", handlers)?;
-        let listeners: Result<Vec<_>, _> =
-            self.inherited.listeners.iter().map(inherited_sockets::Listener::try_clone).collect();
         let refused = |error: std::io::Error| Failure::boot(format!("cannot watch the sockets: {error}"));
         let left = Rc::new(Cell::new(None));
         let site = Site {
             reactor,
-            listeners: listeners.map_err(refused)?,
+            listeners,
             scoreboard: self.inherited.scoreboard,
             meter,
             http: settings.http.clone(),
