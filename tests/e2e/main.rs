@@ -18,6 +18,7 @@ mod footprint;
 mod hang;
 mod http_probes;
 mod main_job;
+mod options;
 mod orphan;
 mod pid_file_and_sockets;
 mod prometheus;

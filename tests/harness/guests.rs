@@ -32,6 +32,8 @@ impl Guest {
     pub const EXITS_ON_IMPORT: Self = Self { name: "exits_on_import" };
     /// Dies shortly after it became ready, unless the file `survivor` names its process.
     pub const DIES_AFTER_READY: Self = Self { name: "dies_after_ready" };
+    /// Tells in what surroundings it runs.
+    pub const TELLS: Self = Self { name: "tells_app" };
     /// A WSGI application, which is refused so far.
     pub const WSGI: Self = Self { name: "wsgi_app" };
 

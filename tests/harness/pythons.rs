@@ -35,11 +35,16 @@ impl Python {
     /// When there is none and REQUIRE_ALL=1.
     #[must_use]
     pub fn default_one() -> Option<Self> {
-        let found = all().iter().find(|python| python.is_default).cloned();
+        // Asks one candidate instead of all: under nextest every test is a process that would ask them again.
+        static FOUND: OnceLock<Option<Python>> = OnceLock::new();
+        let found = FOUND.get_or_init(|| {
+            let (program, version) = ask(candidates().first()?)?;
+            Some(Self { program, version, is_default: true })
+        });
         if found.is_none() {
             report_missing("a python3 of version 3.9 or newer with its venv module", Tool::Python.mend());
         }
-        found
+        found.clone()
     }
 
     /// One of each minor version from 3.9 up, the default one first.
