@@ -76,6 +76,10 @@ async fn attend(service: Service) {
     if let ChannelEnd::Garbled(error) = &end {
         tracing::error!(%error, "the supervisor speaks another language; leaving");
     }
+    // Nothing is in flight yet, and an import may take for ever.
+    if !boot.is_imported.load(Ordering::Acquire) {
+        leave(0);
+    }
     orders.put(Departure::Orphaned);
     tokio::time::sleep(ORPHAN_GRACE).await;
     leave(0);
