@@ -1,7 +1,10 @@
 //! Reply heads: the status line, the app's fields checked and copied, and the framing that the engine decides. Knows bytes
 //! only: what is kept, closed or chunked is decided by the caller.
 
-use super::{chunked::is_value_byte, head::decimal};
+use super::{
+    chunked::is_value_byte,
+    head::{decimal, is_token_byte},
+};
 
 /// What the app's fields said about framing and the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -148,25 +151,7 @@ static LOWER_CASE_TOKEN: [u8; 256] = {
     let mut byte = 0_usize;
     while byte < 256 {
         let character = byte as u8;
-        if character.is_ascii_alphanumeric()
-            || matches!(
-                character,
-                b'!' | b'#'
-                    | b'$'
-                    | b'%'
-                    | b'&'
-                    | b'\''
-                    | b'*'
-                    | b'+'
-                    | b'-'
-                    | b'.'
-                    | b'^'
-                    | b'_'
-                    | b'`'
-                    | b'|'
-                    | b'~'
-            )
-        {
+        if is_token_byte(character) {
             table[byte] = character.to_ascii_lowercase();
         }
         byte += 1;
