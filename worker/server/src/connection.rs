@@ -1,402 +1,45 @@
-//! One connection: a future that reads requests, calls the app and writes replies until the connection is closed. Knows when to
-//! read, write and give up; what a request or reply is, is the business of `requests` and `replies`.
+//! One connection from its accept to its close, through whatever it speaks on the way. Knows which protocol has the connection
+//! now and hands it from one to the next; what a protocol says is the business of the modules below.
 
-mod accounting;
-mod closing;
-mod replies;
-mod requests;
-mod time_limits;
+mod http1;
 
 use std::{
     future::Future,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll},
-    time::Instant,
 };
 
-use hyper::rt::{Read, ReadBuf, Write};
+use hyper::rt::{Read, Write};
 
-use self::closing::Linger;
-use crate::{
-    App, ConnectionInfo, RequestOutcome, Service,
-    deadline::{Deadline, Expiry},
-    drain::{DrainPhase, Registration},
-    http1::chunked::BodyEnd,
-    inbound::BUFFER_BYTES,
-    limits::{OUTPUT_HIGH_WATER_BYTES, OUTPUT_LOW_WATER_BYTES, READS_PER_TURN, REQUESTS_PER_TURN},
-    mailbox::{Mailbox, ReplyPhase},
-};
+use self::http1::Http1;
+use crate::{App, ConnectionInfo, Service};
 
 /// One connection. Poll it until it is ready: then the connection is closed and everything about it was counted.
 ///
-/// A client that closes its sending side while a request is in flight counts as gone, as most servers see it. It is noticed at
-/// once unless the engine has stopped reading, because the app does not receive or 16 KiB of pipelined requests wait already.
 /// Dropping the future breaks the connection off.
 pub struct Connection<Io, A: App> {
-    io: Io,
-    info: Rc<ConnectionInfo>,
-    app: Rc<A>,
+    stage: Stage<Io, A>,
     service: Rc<Service>,
-    mailbox: Rc<Mailbox<A::Chunk>>,
-    registration: Registration,
-    phase: Phase,
-    /// The request that the meter knows of and that is not reported as finished.
-    in_flight: Option<InFlight>,
-    /// The reply in flight is complete; it is reported when it is written.
-    outcome: Option<RequestOutcome>,
-    deadline: Deadline,
-    /// When the drain began, as this connection saw it.
-    draining_since: Option<Instant>,
-    /// When the client last took some of what waits for it; `None` while nothing waits.
-    write_stalled_since: Option<Instant>,
-    flush: Flush,
-    turn: TurnState,
 }
 
-/// What a connection waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    /// The first byte of a request.
-    Idle {
-        since: Instant,
-        served: Served,
-    },
-    /// The rest of a head. `seen` bytes of it were decoded in vain.
-    Head {
-        since: Instant,
-        seen: usize,
-    },
-    /// The app, or the rest of the body.
-    Exchange {
-        /// When the body last made progress; `None` while it is not being read.
-        progress: Option<Instant>,
-    },
-    /// The rest of a body that the app left unread.
-    Discard {
-        since: Instant,
-        start: u64,
-    },
-    /// The last reply to be written, and then the end.
-    Closing(Linger),
-    /// The client to close its side.
-    Lingering {
-        until: Instant,
-        discarded: u64,
-    },
-    Closed,
-}
-
-/// Whether a connection has had a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Served {
-    Nothing,
-    Requests,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct InFlight {
-    number: usize,
-    started: Instant,
-}
-
-/// What is known for the length of one turn.
-#[derive(Debug, Clone, Copy)]
-struct TurnState {
-    now: Instant,
-    requests_left: u32,
-    reads_left: u32,
-    reads: Readiness,
-    writes: Readiness,
-}
-
-/// Whether it is worth asking the socket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Readiness {
-    Unknown,
-    /// It said no and will wake the task.
-    Blocked,
-}
-
-/// Whether the transport may hold written bytes back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Flush {
-    Done,
-    Due,
-}
-
-/// Whether a step changed anything.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Progress {
-    None,
-    Made,
+/// Who has the connection now.
+enum Stage<Io, A: App> {
+    Http1(Http1<Io, A>),
 }
 
 impl<Io, A: App> std::fmt::Debug for Connection<Io, A> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_struct("Connection")
-            .field("info", &self.info)
-            .field("phase", &self.phase)
-            .finish_non_exhaustive()
+        let Stage::Http1(http1) = &self.stage;
+        formatter.debug_tuple("Connection").field(http1).finish()
     }
 }
 
 impl<Io: Read + Write + Unpin, A: App> Connection<Io, A> {
     /// Takes over a connection that was just accepted.
     pub fn new(io: Io, info: Rc<ConnectionInfo>, app: Rc<A>, service: Rc<Service>) -> Self {
-        let now = service.clock.now();
         service.meter.connection_opened();
-        service.meter.connection_idle();
-        Self {
-            io,
-            info,
-            app,
-            mailbox: Rc::new(Mailbox::new(Rc::clone(&service))),
-            registration: service.drain.register(),
-            service,
-            phase: Phase::Idle { since: now, served: Served::Nothing },
-            in_flight: None,
-            outcome: None,
-            deadline: Deadline::default(),
-            draining_since: None,
-            write_stalled_since: None,
-            flush: Flush::Done,
-            turn: TurnState::begin(now),
-        }
-    }
-
-    /// Does all that can be done now.
-    fn run(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        loop {
-            self.advance(context);
-            let wrote = self.write(context);
-            if self.phase == Phase::Closed {
-                return Poll::Ready(());
-            }
-            let read = self.read(context);
-            if self.phase == Phase::Closed {
-                return Poll::Ready(());
-            }
-            let changed = self.mailbox.take_changed();
-            if wrote == Progress::Made || read == Progress::Made || changed {
-                continue;
-            }
-            if self.turn.requests_left == 0 && self.is_between_requests() {
-                // Others first: what is left of the pipeline, or of the socket, comes in the next turn.
-                context.waker().wake_by_ref();
-                break;
-            }
-            let limit = self.limit();
-            let expiry = self.deadline.watch(limit, self.turn.now, &*self.service.timer, context);
-            match (expiry, limit) {
-                (Expiry::Over, Some(limit)) => self.expire(limit),
-                (Expiry::Over, None) | (Expiry::Ahead, _) => break,
-            }
-        }
-        self.release_buffers();
-        Poll::Pending
-    }
-
-    /// Steps through the phases until one of them has to wait.
-    fn advance(&mut self, context: &mut Context<'_>) {
-        while self.phase_step(context) == Progress::Made {}
-    }
-
-    fn phase_step(&mut self, context: &mut Context<'_>) -> Progress {
-        match self.phase {
-            Phase::Idle { .. } | Phase::Head { .. } => self.next_request(context),
-            Phase::Exchange { .. } => self.attend_exchange(),
-            Phase::Discard { .. } => self.discard_body(),
-            Phase::Closing(_) | Phase::Lingering { .. } => self.say_farewell(context),
-            Phase::Closed => Progress::None,
-        }
-    }
-
-    /// Writes what waits, until it is gone or the socket is full.
-    fn write(&mut self, context: &mut Context<'_>) -> Progress {
-        let mut progress = Progress::None;
-        loop {
-            let mut output = self.mailbox.output.borrow_mut();
-            let waiting = output.waiting();
-            if self.turn.writes == Readiness::Blocked {
-                break;
-            }
-            if waiting == 0 {
-                drop(output);
-                self.flush(context);
-                break;
-            }
-            let io = Pin::new(&mut self.io);
-            let result = output.with_slices(|slices| match slices {
-                [slice] => io.poll_write(context, slice),
-                slices => io.poll_write_vectored(context, slices),
-            });
-            match result {
-                Poll::Ready(Ok(count)) if count > 0 => output.advance(count),
-                Poll::Ready(Ok(_) | Err(_)) => {
-                    drop(output);
-                    self.abandon();
-                    return Progress::Made;
-                }
-                Poll::Pending => {
-                    self.turn.writes = Readiness::Blocked;
-                    self.write_stalled_since.get_or_insert(self.turn.now);
-                    break;
-                }
-            }
-            progress = Progress::Made;
-            let is_empty = output.waiting() == 0;
-            drop(output);
-            self.write_stalled_since = (!is_empty).then_some(self.turn.now);
-            self.flush = Flush::Due;
-            self.drop_spent_chunks();
-        }
-        if progress == Progress::Made && self.mailbox.output.borrow().waiting() <= OUTPUT_LOW_WATER_BYTES {
-            self.mailbox.wake_sender();
-        }
-        progress
-    }
-
-    /// All is written: makes the transport send it, and tells the meter.
-    fn flush(&mut self, context: &mut Context<'_>) {
-        if self.flush == Flush::Done {
-            return;
-        }
-        match Pin::new(&mut self.io).poll_flush(context) {
-            Poll::Ready(Ok(())) => {
-                self.flush = Flush::Done;
-                self.write_stalled_since = None;
-                self.report();
-            }
-            Poll::Ready(Err(_)) => self.abandon(),
-            Poll::Pending => {
-                self.turn.writes = Readiness::Blocked;
-                self.write_stalled_since.get_or_insert(self.turn.now);
-            }
-        }
-    }
-
-    /// Drops chunks that were written, outside every borrow: their drop may run code of the app.
-    fn drop_spent_chunks(&self) {
-        loop {
-            let spent = self.mailbox.output.borrow_mut().pop_spent();
-            if spent.is_none() {
-                break;
-            }
-        }
-    }
-
-    /// Reads once, if this phase has use for more bytes.
-    fn read(&mut self, context: &mut Context<'_>) -> Progress {
-        if !self.wants_bytes() {
-            return Progress::None;
-        }
-        match self.read_once(context, 0) {
-            ReadResult::Bytes => {
-                if let Phase::Exchange { progress } = &mut self.phase {
-                    *progress = Some(self.turn.now);
-                }
-                Progress::Made
-            }
-            ReadResult::Blocked => Progress::None,
-            ReadResult::End => {
-                self.end_of_input();
-                Progress::Made
-            }
-            ReadResult::Broken => {
-                self.abandon();
-                Progress::Made
-            }
-        }
-    }
-
-    fn wants_bytes(&mut self) -> bool {
-        let inbound = self.mailbox.inbound.borrow();
-        match &mut self.phase {
-            // Nothing new is begun for a client that does not take what it has asked for.
-            Phase::Idle { .. } | Phase::Head { .. } => {
-                self.turn.requests_left > 0
-                    && self.mailbox.output.borrow().waiting() < OUTPUT_HIGH_WATER_BYTES
-            }
-            Phase::Exchange { progress } if inbound.body_end() == BodyEnd::Open => {
-                if inbound.has_room() {
-                    progress.get_or_insert(self.turn.now);
-                } else {
-                    *progress = None;
-                    self.mailbox.pause();
-                }
-                progress.is_some()
-            }
-            // Kept armed to notice that the client has gone.
-            Phase::Exchange { progress } => {
-                *progress = None;
-                inbound.raw_length() < BUFFER_BYTES
-            }
-            Phase::Discard { .. } | Phase::Lingering { .. } => true,
-            Phase::Closing(_) | Phase::Closed => false,
-        }
-    }
-
-    /// Reads once into the inbound buffer; `wanted` bytes are known to come.
-    fn read_once(&mut self, context: &mut Context<'_>, wanted: usize) -> ReadResult {
-        if self.turn.reads == Readiness::Blocked {
-            return ReadResult::Blocked;
-        }
-        if self.turn.reads_left == 0 {
-            // Others first: the next turn reads on.
-            self.turn.reads = Readiness::Blocked;
-            context.waker().wake_by_ref();
-            return ReadResult::Blocked;
-        }
-        self.turn.reads_left -= 1;
-        let mut inbound = self.mailbox.inbound.borrow_mut();
-        if inbound.needs_buffer() {
-            inbound.lend_buffer(self.service.read_buffer());
-        }
-        let mut space = ReadBuf::new(inbound.space(wanted));
-        let result = Pin::new(&mut self.io).poll_read(context, space.unfilled());
-        let count = space.filled().len();
-        inbound.filled(count);
-        match result {
-            Poll::Ready(Ok(())) if count > 0 => ReadResult::Bytes,
-            Poll::Ready(Ok(())) => ReadResult::End,
-            Poll::Ready(Err(_)) => ReadResult::Broken,
-            Poll::Pending => {
-                self.turn.reads = Readiness::Blocked;
-                ReadResult::Blocked
-            }
-        }
-    }
-
-    fn is_between_requests(&self) -> bool {
-        matches!(self.phase, Phase::Idle { .. } | Phase::Head { .. })
-    }
-
-    /// The client has closed its sending side.
-    fn end_of_input(&mut self) {
-        self.turn.reads = Readiness::Blocked;
-        match self.phase {
-            // What is complete is still written.
-            Phase::Idle { .. } | Phase::Head { .. } | Phase::Discard { .. } => {
-                self.begin_closing(Linger::Not);
-            }
-            Phase::Exchange { .. } if self.mailbox.reply().phase == ReplyPhase::Complete => {}
-            Phase::Exchange { .. } | Phase::Lingering { .. } => self.abandon(),
-            Phase::Closing(_) | Phase::Closed => {}
-        }
-    }
-
-    /// Idle connections hold no buffers.
-    fn release_buffers(&self) {
-        let read_buffer = self.mailbox.inbound.borrow_mut().release();
-        if let Some(buffer) = read_buffer {
-            self.service.spare_read_buffer(buffer);
-        }
-        let reply_buffer = self.mailbox.output.borrow_mut().release();
-        if let Some(buffer) = reply_buffer {
-            self.service.spare_reply_buffer(buffer);
-        }
+        Self { stage: Stage::Http1(Http1::new(io, info, app, Rc::clone(&service))), service }
     }
 }
 
@@ -404,62 +47,16 @@ impl<Io: Read + Write + Unpin, A: App> Future for Connection<Io, A> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let this = self.get_mut();
-        if this.phase == Phase::Closed {
-            return Poll::Ready(());
+        match &mut self.get_mut().stage {
+            Stage::Http1(http1) => http1.poll(context),
         }
-        this.turn = TurnState::begin(this.service.clock.now());
-        if this.mailbox.begin_turn(context.waker()) {
-            this.registration.set_waker(context.waker().clone());
-            this.deadline.forget_waker();
-        }
-        match this.service.drain.phase() {
-            DrainPhase::Serving => {}
-            DrainPhase::Draining { .. } => {
-                this.draining_since.get_or_insert(this.turn.now);
-            }
-            DrainPhase::Cut => {
-                this.abandon();
-                return Poll::Ready(());
-            }
-        }
-        let result = this.run(context);
-        this.mailbox.end_turn();
-        result
     }
 }
 
 impl<Io, A: App> Drop for Connection<Io, A> {
     fn drop(&mut self) {
-        self.abandon();
-        // The chunks are dropped outside the borrow, because their drop may run code of the app.
-        let output = std::mem::take(&mut *self.mailbox.output.borrow_mut());
-        drop(output);
-        let inbound = std::mem::take(&mut *self.mailbox.inbound.borrow_mut());
-        drop(inbound);
         self.service.meter.connection_closed();
     }
 }
 
 impl<Io, A: App> Unpin for Connection<Io, A> {}
-
-impl TurnState {
-    fn begin(now: Instant) -> Self {
-        Self {
-            now,
-            requests_left: REQUESTS_PER_TURN,
-            reads_left: READS_PER_TURN,
-            reads: Readiness::Unknown,
-            writes: Readiness::Unknown,
-        }
-    }
-}
-
-/// What one read brought.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum ReadResult {
-    Bytes,
-    Blocked,
-    End,
-    Broken,
-}

@@ -4,7 +4,7 @@ use std::{rc::Rc, task::Context};
 
 use hyper::rt::{Read, Write};
 
-use super::{Connection, InFlight, Phase, Progress, ReadResult};
+use super::{Http1, InFlight, Phase, Progress, ReadResult};
 use crate::{
     App, BodyLength, Exchange, Header, RequestHead,
     http1::{
@@ -21,7 +21,7 @@ const FEW_FIELDS: usize = 24;
 /// The Host that an absolute target brings along.
 const HOST: &[u8] = b"host";
 
-impl<Io: Read + Write + Unpin, A: App> Connection<Io, A> {
+impl<Io: Read + Write + Unpin, A: App> Http1<Io, A> {
     /// Looks for a request in the raw bytes, and begins it.
     pub(super) fn next_request(&mut self, context: &mut Context<'_>) -> Progress {
         if self.turn.requests_left == 0

@@ -1,9 +1,9 @@
 //! What the meter is told, and that it is told once: whichever way a request or the connection ends.
 
-use super::{Connection, Phase, closing::Linger};
+use super::{Http1, Phase, closing::Linger};
 use crate::{App, RequestOutcome, mailbox::ReplyPhase};
 
-impl<Io, A: App> Connection<Io, A> {
+impl<Io, A: App> Http1<Io, A> {
     /// The connection is beyond use: whatever was in flight is broken off.
     pub(super) fn abandon(&mut self) {
         self.leave_idle();

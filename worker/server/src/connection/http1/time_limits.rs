@@ -4,10 +4,10 @@ use std::time::Instant;
 
 use hyper::rt::{Read, Write};
 
-use super::{Connection, Phase, Served, closing::Linger};
+use super::{Http1, Phase, Served, closing::Linger};
 use crate::{App, drain::DrainPhase, http1::refusal::Refusal};
 
-impl<Io: Read + Write + Unpin, A: App> Connection<Io, A> {
+impl<Io: Read + Write + Unpin, A: App> Http1<Io, A> {
     /// The earliest time limit that applies now. One beyond the clock's range is none.
     pub(super) fn limit(&self) -> Option<Instant> {
         let limits = &self.service.limits;
@@ -40,7 +40,7 @@ impl<Io: Read + Write + Unpin, A: App> Connection<Io, A> {
         since.checked_add(linger)
     }
 
-    /// The limit of [`Connection::limit`] is over.
+    /// The limit of [`Http1::limit`] is over.
     pub(super) fn expire(&mut self, limit: Instant) {
         // The timer may run ahead of a clock that is read once a turn.
         let now = self.service.clock.now().max(limit);

@@ -2,7 +2,7 @@
 
 use hyper::rt::{Read, Write};
 
-use super::{Connection, Phase, Progress, Served, closing::Linger};
+use super::{Http1, Phase, Progress, Served, closing::Linger};
 use crate::{
     App, RequestOutcome,
     http1::{
@@ -15,7 +15,7 @@ use crate::{
     mailbox::{Closes, ReplyBody, ReplyPhase},
 };
 
-impl<Io: Read + Write + Unpin, A: App> Connection<Io, A> {
+impl<Io: Read + Write + Unpin, A: App> Http1<Io, A> {
     /// Hands body bytes to the app and looks how far its reply is.
     pub(super) fn attend_exchange(&mut self) -> Progress {
         if let Err(refusal) = self.decode_body() {

@@ -8,7 +8,7 @@ use std::{
 
 use hyper::rt::{Read, Write};
 
-use super::{Connection, Phase, Progress};
+use super::{Http1, Phase, Progress};
 use crate::{
     App,
     limits::{DISCARD_BYTES, IDLE_CLOSE_TIMEOUT, LINGERING_CLOSE_TIMEOUT},
@@ -25,7 +25,7 @@ pub(super) enum Linger {
     ForCrossingRequest,
 }
 
-impl<Io: Read + Write + Unpin, A: App> Connection<Io, A> {
+impl<Io: Read + Write + Unpin, A: App> Http1<Io, A> {
     pub(super) fn say_farewell(&mut self, context: &mut Context<'_>) -> Progress {
         match self.phase {
             Phase::Closing(linger) => self.close(linger, context),
