@@ -3,6 +3,7 @@
 
 mod acceptor;
 mod departure;
+pub(crate) mod stream;
 
 use std::{future::Future, process::ExitCode, rc::Rc, time::Duration};
 

@@ -13,7 +13,7 @@ use std::{
 use hyper::rt::{Read, ReadBufCursor, Sleep, Timer, Write};
 use worker_server::{
     App, Clock, Connection, ConnectionInfo, Drain, Exchange, Last, Limits, Meter, Peer, RequestHead, Scheme,
-    Service, Taken,
+    Service, Taken, Transport,
 };
 
 const ROUNDS: usize = 15;
@@ -53,6 +53,8 @@ impl Write for Treadmill {
         Poll::Ready(Ok(()))
     }
 }
+
+impl Transport for Treadmill {}
 
 struct Still(Instant);
 

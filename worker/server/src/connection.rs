@@ -10,10 +10,8 @@ use std::{
     task::{Context, Poll},
 };
 
-use hyper::rt::{Read, Write};
-
 use self::http1::Http1;
-use crate::{App, ConnectionInfo, Service};
+use crate::{App, ConnectionInfo, Service, Transport};
 
 /// One connection. Poll it until it is ready: then the connection is closed and everything about it was counted.
 ///
@@ -35,7 +33,7 @@ impl<Io, A: App> std::fmt::Debug for Connection<Io, A> {
     }
 }
 
-impl<Io: Read + Write + Unpin, A: App> Connection<Io, A> {
+impl<Io: Transport, A: App> Connection<Io, A> {
     /// Takes over a connection that was just accepted.
     pub fn new(io: Io, info: Rc<ConnectionInfo>, app: Rc<A>, service: Rc<Service>) -> Self {
         service.meter.connection_opened();
@@ -43,7 +41,7 @@ impl<Io: Read + Write + Unpin, A: App> Connection<Io, A> {
     }
 }
 
-impl<Io: Read + Write + Unpin, A: App> Future for Connection<Io, A> {
+impl<Io: Transport, A: App> Future for Connection<Io, A> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {

@@ -1,6 +1,6 @@
 //! The HTTP engine: turns bytes of a connection into calls of an [`App`], and the app's replies into bytes.
 //!
-//! Generic over the app, the I/O (`hyper::rt::{Read, Write}`) and the timer (`hyper::rt::Timer`); single-threaded, `!Send`.
+//! Generic over the app, the I/O ([`Transport`]: `hyper::rt::{Read, Write}` and files) and the timer (`hyper::rt::Timer`); single-threaded, `!Send`.
 //! Knows no runtime, no Python, no process, no scoreboard.
 
 mod app;
@@ -16,6 +16,7 @@ mod limits;
 mod mailbox;
 mod output;
 mod service;
+mod transport;
 
 pub use app::{
     App, BodyLength, ConnectionInfo, Header, Meter, Peer, RequestHead, RequestOutcome, Scheme, Version,
@@ -25,3 +26,4 @@ pub use drain::{Drain, Gone};
 pub use exchange::{Exchange, Last, ReplyError, Room, Taken};
 pub use limits::Limits;
 pub use service::{Clock, Service};
+pub use transport::{FileSending, Transport};

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, Full, StreamBody};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioTimer;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex},
     runtime::{Builder, LocalOptions},
@@ -26,7 +26,7 @@ use crate::{
     limits::limits,
     meter::WorkerMeter,
     scoreboard_mapping::{EvidenceTable, Scoreboard},
-    tokio_driver::SystemClock,
+    tokio_driver::{SystemClock, stream::Stream},
 };
 
 /// A service that is a closure.
@@ -73,7 +73,7 @@ where
         let limits = limits(&protocol::defaults::HTTP);
         let engine = Engine::new(limits, Rc::new(meter), SystemClock, TokioTimer::new(), Drain::new());
         let info = ConnectionInfo { peer: Peer::Unix(None), local: Peer::Unix(None), scheme: Scheme::Http };
-        let connection = spawn_local(Connection::new(TokioIo::new(ours), Rc::new(info), app, engine));
+        let connection = spawn_local(Connection::new(Stream::new(ours), Rc::new(info), app, engine));
         tokio::time::timeout(PATIENCE, client(theirs)).await.expect("the client waits for ever");
         connection.abort();
     });

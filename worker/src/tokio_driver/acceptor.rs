@@ -2,10 +2,9 @@
 
 use std::{io, rc::Rc, time::Duration};
 
-use hyper_util::rt::TokioIo;
 use nix::sys::socket::{setsockopt, sockopt::TcpNoDelay};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, unix::AsyncFd},
+    io::unix::AsyncFd,
     net::{TcpStream, UnixStream},
     sync::watch,
     task::{JoinHandle, spawn_local},
@@ -18,6 +17,7 @@ use crate::{
     error::{StartError, StartErrorKind},
     fair_accept::{AcceptTurn, FairAccept},
     inherited_sockets::{Accepted, Inherited, Listener},
+    tokio_driver::stream::{KernelSocket, Stream},
 };
 
 /// Connections accepted in a row before the loop serves those that it has.
@@ -198,10 +198,10 @@ impl<A: App> Acceptor<A> {
         }
     }
 
-    fn spawn(&self, stream: impl AsyncRead + AsyncWrite + Unpin + 'static, peer: Peer, local: Peer) {
+    fn spawn(&self, stream: impl KernelSocket + 'static, peer: Peer, local: Peer) {
         let info = Rc::new(ConnectionInfo { peer, local, scheme: Scheme::Http });
         let (app, service) = (Rc::clone(&self.app), Rc::clone(&self.service));
-        spawn_local(Connection::new(TokioIo::new(stream), info, app, service));
+        spawn_local(Connection::new(Stream::new(stream), info, app, service));
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
     cell::{Cell, RefCell},
     ffi::{c_long, c_void},
     io::{self, IoSlice},
-    os::fd::{AsFd, AsRawFd, OwnedFd, RawFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, Waker},
@@ -17,6 +17,7 @@ use std::{
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 use slab::Slab;
+use worker_server::{FileSending, Transport};
 
 use super::{Reactor, epoll::Ready};
 
@@ -301,5 +302,26 @@ impl Write for Socket {
         let error = io::Error::last_os_error();
         let gone = error.kind() == io::ErrorKind::NotConnected;
         Poll::Ready(if gone { Ok(()) } else { Err(error) })
+    }
+}
+
+impl Transport for Socket {
+    fn sends_files(&self) -> FileSending {
+        FileSending::ByKernel
+    }
+
+    fn poll_send_file(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        file: BorrowedFd<'_>,
+        offset: u64,
+        count: usize,
+    ) -> Poll<io::Result<usize>> {
+        // An offset beyond the kernel's range is beyond every file's end.
+        let Ok(mut offset) = i64::try_from(offset) else { return Poll::Ready(Ok(0)) };
+        self.poll_write_with(context, |descriptor| {
+            // SAFETY: both descriptors are open, and the kernel writes the new offset into our variable alone.
+            unsafe { libc::sendfile(descriptor, file.as_raw_fd(), &raw mut offset, count) }
+        })
     }
 }

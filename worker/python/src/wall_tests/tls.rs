@@ -9,6 +9,7 @@ use std::{
 
 use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 use rustls::{ServerConfig, ServerConnection};
+use worker_server::Transport;
 
 /// Largest piece that is read at once.
 const PIECE_BYTES: usize = 16 * 1024;
@@ -103,6 +104,8 @@ impl<Io: Read + Write + Unpin> Write for TlsStream<Io> {
         Pin::new(&mut self.io).poll_shutdown(context)
     }
 }
+
+impl<Io: Read + Write + Unpin> Transport for TlsStream<Io> {}
 
 struct Sink<'a, 'b, Io> {
     io: &'a mut Io,

@@ -14,11 +14,11 @@ use std::{
     time::Instant,
 };
 
-use hyper::rt::{Read, ReadBuf, Write};
+use hyper::rt::ReadBuf;
 
 use self::closing::Linger;
 use crate::{
-    App, ConnectionInfo, RequestOutcome, Service,
+    App, ConnectionInfo, RequestOutcome, Service, Transport,
     deadline::{Deadline, Expiry},
     drain::{DrainPhase, Registration},
     http1::chunked::BodyEnd,
@@ -140,7 +140,7 @@ impl<Io, A: App> std::fmt::Debug for Http1<Io, A> {
     }
 }
 
-impl<Io: Read + Write + Unpin, A: App> Http1<Io, A> {
+impl<Io: Transport, A: App> Http1<Io, A> {
     /// Takes over a connection that was just opened.
     pub(super) fn new(io: Io, info: Rc<ConnectionInfo>, app: Rc<A>, service: Rc<Service>) -> Self {
         let now = service.clock.now();

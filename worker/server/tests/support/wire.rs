@@ -11,6 +11,7 @@ use std::{
 };
 
 use hyper::rt::{Read, ReadBufCursor, Write};
+use worker_server::Transport;
 
 #[derive(Debug, Default)]
 struct State {
@@ -143,6 +144,8 @@ impl Read for Io {
         Poll::Ready(Ok(()))
     }
 }
+
+impl Transport for Io {}
 
 impl Write for Io {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {

@@ -6,11 +6,9 @@ use std::{
     task::{Context, Poll},
 };
 
-use hyper::rt::{Read, Write};
-
 use super::{Http1, Phase, Progress};
 use crate::{
-    App,
+    App, Transport,
     limits::{DISCARD_BYTES, IDLE_CLOSE_TIMEOUT, LINGERING_CLOSE_TIMEOUT},
 };
 
@@ -25,7 +23,7 @@ pub(super) enum Linger {
     ForCrossingRequest,
 }
 
-impl<Io: Read + Write + Unpin, A: App> Http1<Io, A> {
+impl<Io: Transport, A: App> Http1<Io, A> {
     pub(super) fn say_farewell(&mut self, context: &mut Context<'_>) -> Progress {
         match self.phase {
             Phase::Closing(linger) => self.close(linger, context),

@@ -1,10 +1,8 @@
 //! From the app's reply, or its absence, to the next request or the end.
 
-use hyper::rt::{Read, Write};
-
 use super::{Http1, Phase, Progress, Served, closing::Linger};
 use crate::{
-    App, RequestOutcome,
+    App, RequestOutcome, Transport,
     http1::{
         chunked::BodyEnd,
         head::Persistence,
@@ -15,7 +13,7 @@ use crate::{
     mailbox::{Closes, ReplyBody, ReplyPhase},
 };
 
-impl<Io: Read + Write + Unpin, A: App> Http1<Io, A> {
+impl<Io: Transport, A: App> Http1<Io, A> {
     /// Hands body bytes to the app and looks how far its reply is.
     pub(super) fn attend_exchange(&mut self) -> Progress {
         if let Err(refusal) = self.decode_body() {

@@ -2,11 +2,9 @@
 
 use std::{rc::Rc, task::Context};
 
-use hyper::rt::{Read, Write};
-
 use super::{Http1, InFlight, Phase, Progress, ReadResult};
 use crate::{
-    App, BodyLength, Exchange, Header, RequestHead,
+    App, BodyLength, Exchange, Header, RequestHead, Transport,
     http1::{
         chunked::BodyEnd,
         head::{self, Decoded, Expectation, FieldSpan, Head},
@@ -21,7 +19,7 @@ const FEW_FIELDS: usize = 24;
 /// The Host that an absolute target brings along.
 const HOST: &[u8] = b"host";
 
-impl<Io: Read + Write + Unpin, A: App> Http1<Io, A> {
+impl<Io: Transport, A: App> Http1<Io, A> {
     /// Looks for a request in the raw bytes, and begins it.
     pub(super) fn next_request(&mut self, context: &mut Context<'_>) -> Progress {
         if self.turn.requests_left == 0

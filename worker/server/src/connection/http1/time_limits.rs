@@ -2,12 +2,10 @@
 
 use std::time::Instant;
 
-use hyper::rt::{Read, Write};
-
 use super::{Http1, Phase, Served, closing::Linger};
-use crate::{App, drain::DrainPhase, http1::refusal::Refusal};
+use crate::{App, Transport, drain::DrainPhase, http1::refusal::Refusal};
 
-impl<Io: Read + Write + Unpin, A: App> Http1<Io, A> {
+impl<Io: Transport, A: App> Http1<Io, A> {
     /// The earliest time limit that applies now. One beyond the clock's range is none.
     pub(super) fn limit(&self) -> Option<Instant> {
         let limits = &self.service.limits;
