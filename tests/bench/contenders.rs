@@ -9,11 +9,15 @@ use std::{
 use clap::ValueEnum;
 use serde::Serialize;
 
+use crate::rows::Protocol;
+
 /// One server with one setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Contender {
     Supervise,
+    /// supervise without TLS in a row that has it.
+    SupervisePlain,
     GranianSt,
     GranianMt,
     /// granian's own Task in place of asyncio's; Python < 3.12 only.
@@ -23,7 +27,16 @@ pub(crate) enum Contender {
     GunicornUvicorn,
     Hypercorn,
     Nginx,
+    /// nginx with TLS; [`Contender::Nginx`] never has it.
+    NginxTls,
     BareHyper,
+}
+
+/// What lies between the socket and HTTP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Transport {
+    Plain,
+    Tls,
 }
 
 /// granian's settings: a bound against granian is against the best of them.
@@ -34,6 +47,7 @@ pub(crate) const GRANIAN: &[Contender] =
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Served<'a> {
     pub(crate) application: Application,
+    pub(crate) protocol: Protocol,
     pub(crate) port: u16,
     pub(crate) workers: u32,
     pub(crate) status_server: StatusServer,
@@ -72,6 +86,26 @@ pub(crate) struct Places {
     pub(crate) scratch: PathBuf,
 }
 
+impl Places {
+    /// The bench's own certificate, made at its start.
+    pub(crate) fn certificate(&self) -> PathBuf {
+        self.scratch.join("certificate.pem")
+    }
+
+    pub(crate) fn key(&self) -> PathBuf {
+        self.scratch.join("key.pem")
+    }
+
+    /// Makes the certificate, where a row has need of it.
+    pub(crate) fn make_certificate(&self) -> io::Result<()> {
+        let mut openssl = Command::new("openssl");
+        openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]);
+        openssl.args(["-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]);
+        openssl.arg("-keyout").arg(self.key()).arg("-out").arg(self.certificate());
+        crate::peers::run(&mut openssl).map(|_output| ())
+    }
+}
+
 impl Contender {
     pub(crate) fn name(self) -> String {
         self.to_possible_value().map_or_else(|| format!("{self:?}"), |value| value.get_name().to_owned())
@@ -81,8 +115,9 @@ impl Contender {
     pub(crate) fn exists(self, places: &Places) -> bool {
         match self {
             Contender::GranianStRust => places.python_minor < 12,
-            Contender::Nginx => nginx().is_some(),
+            Contender::Nginx | Contender::NginxTls => nginx().is_some(),
             Contender::Supervise
+            | Contender::SupervisePlain
             | Contender::GranianSt
             | Contender::GranianMt
             | Contender::Uvicorn
@@ -93,16 +128,27 @@ impl Contender {
         }
     }
 
+    /// What this contender speaks in a row of this protocol.
+    pub(crate) fn transport(self, protocol: Protocol) -> Transport {
+        match (protocol, self) {
+            (Protocol::Http1OverTls, Contender::Nginx | Contender::SupervisePlain)
+            | (Protocol::Http1 | Protocol::Http2 | Protocol::WebSocket, _) => Transport::Plain,
+            (Protocol::Http1OverTls, _) => Transport::Tls,
+        }
+    }
+
     pub(crate) fn command(self, places: &Places, served: &Served<'_>) -> io::Result<Command> {
         let venv = |program: &str| Command::new(places.venv.join("bin").join(program));
         let bind = format!("127.0.0.1:{}", served.port);
         let workers = served.workers.to_string();
         let mut command = match self {
-            Contender::Supervise => supervise(places, served),
-            Contender::GranianSt => granian(venv("granian"), served.port, &["--runtime-mode", "st"]),
-            Contender::GranianMt => granian(venv("granian"), served.port, &["--runtime-mode", "mt"]),
+            Contender::Supervise | Contender::SupervisePlain => {
+                supervise(places, served, self.transport(served.protocol))
+            }
+            Contender::GranianSt => granian(venv("granian"), served, &["--runtime-mode", "st"]),
+            Contender::GranianMt => granian(venv("granian"), served, &["--runtime-mode", "mt"]),
             Contender::GranianStRust => {
-                granian(venv("granian"), served.port, &["--runtime-mode", "st", "--task-impl", "rust"])
+                granian(venv("granian"), served, &["--runtime-mode", "st", "--task-impl", "rust"])
             }
             Contender::Uvicorn => {
                 let mut uvicorn = venv("uvicorn");
@@ -122,12 +168,15 @@ impl Contender {
                 hypercorn.args(["-k", "uvloop", "-b", &bind, "--log-level", "warning"]);
                 hypercorn
             }
-            Contender::Nginx => nginx_command(places, served)?,
+            Contender::Nginx | Contender::NginxTls => {
+                nginx_command(places, served, self.transport(served.protocol))?
+            }
             Contender::BareHyper => bare_hyper(places, served)?,
         };
         match self {
-            Contender::Nginx | Contender::BareHyper => {}
+            Contender::Nginx | Contender::NginxTls | Contender::BareHyper => {}
             Contender::Supervise
+            | Contender::SupervisePlain
             | Contender::GranianSt
             | Contender::GranianMt
             | Contender::GranianStRust
@@ -150,7 +199,7 @@ impl Contender {
     }
 }
 
-fn supervise(places: &Places, served: &Served<'_>) -> Command {
+fn supervise(places: &Places, served: &Served<'_>, transport: Transport) -> Command {
     let mut supervise = Command::new(places.binaries.join("supervise"));
     supervise.args(["--bind", &format!("127.0.0.1:{}", served.port)]);
     let metrics = match served.status_server {
@@ -161,12 +210,20 @@ fn supervise(places: &Places, served: &Served<'_>) -> Command {
     if let Application::Python(_) = served.application {
         supervise.arg("--python").arg(places.venv.join("bin/python"));
     }
+    if transport == Transport::Tls {
+        supervise.arg("--certfile").arg(places.certificate()).arg("--keyfile").arg(places.key());
+    }
     supervise
 }
 
-fn granian(mut granian: Command, port: u16, setting: &[&str]) -> Command {
-    granian.args(["--host", "127.0.0.1", "--port", &port.to_string(), "--log-level", "warning"]);
-    granian.args(["--interface", "asgi", "--http", "1", "--no-ws", "--loop", "uvloop"]);
+fn granian(mut granian: Command, served: &Served<'_>, setting: &[&str]) -> Command {
+    granian.args(["--host", "127.0.0.1", "--port", &served.port.to_string(), "--log-level", "warning"]);
+    granian.args(["--interface", "asgi", "--loop", "uvloop"]);
+    granian.args(match served.protocol {
+        Protocol::Http1 | Protocol::Http1OverTls => ["--http", "1", "--no-ws"],
+        Protocol::Http2 => ["--http", "2", "--no-ws"],
+        Protocol::WebSocket => ["--http", "1", "--ws"],
+    });
     granian.args(setting);
     granian
 }
@@ -185,18 +242,29 @@ fn bare_hyper(places: &Places, served: &Served<'_>) -> io::Result<Command> {
 }
 
 /// nginx with one `return 200`, all its files in the scratch directory.
-fn nginx_command(places: &Places, served: &Served<'_>) -> io::Result<Command> {
+fn nginx_command(places: &Places, served: &Served<'_>, transport: Transport) -> io::Result<Command> {
     let program =
         nginx().ok_or_else(|| io::Error::other("nginx is not installed: apt-get install nginx-light"))?;
     let directory = places.scratch.join("nginx");
     fs::create_dir_all(&directory)?;
     let body = String::from_utf8_lossy(served.fixed_body);
+    let (tls, files) = match transport {
+        Transport::Plain => ("", String::new()),
+        Transport::Tls => (
+            " ssl",
+            format!(
+                "ssl_certificate {}; ssl_certificate_key {};",
+                places.certificate().display(),
+                places.key().display()
+            ),
+        ),
+    };
     let configuration = format!(
         "daemon off; master_process on; worker_processes {workers}; pid nginx.pid; error_log stderr error;\n\
          events {{ worker_connections 1024; }}\n\
          http {{ access_log off; keepalive_requests 1000000000; client_body_temp_path body; proxy_temp_path proxy;\n\
          fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi; scgi_temp_path scgi;\n\
-         server {{ listen 127.0.0.1:{port} backlog=1024; default_type text/plain; location / {{ return 200 '{body}'; }} }} }}\n",
+         server {{ listen 127.0.0.1:{port} backlog=1024{tls}; {files} default_type text/plain; location / {{ return 200 '{body}'; }} }} }}\n",
         workers = served.workers,
         port = served.port,
     );

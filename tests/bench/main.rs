@@ -7,6 +7,7 @@
 
 mod cli;
 mod contenders;
+mod h2load;
 mod load;
 mod measure;
 mod peers;
@@ -114,13 +115,15 @@ fn one_bench_at_a_time() -> io::Result<Flock<fs::File>> {
 fn places(products: &Products, python: &Python) -> io::Result<Places> {
     let scratch = products.target.join("bench");
     fs::create_dir_all(&scratch)?;
-    Ok(Places {
+    let places = Places {
         binaries: products.binaries.clone(),
         venv: python.venv.clone(),
         python_minor: python.minor,
         apps: PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("bench/apps"),
         scratch,
-    })
+    };
+    places.make_certificate()?;
+    Ok(places)
 }
 
 fn run_row(

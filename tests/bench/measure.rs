@@ -11,12 +11,13 @@ use std::{
 use serde::Serialize;
 
 use crate::{
-    contenders::{Contender, Places, Served, StatusServer},
-    load::{Client, Exchange, Outcome, Pace, run_new_connections},
+    contenders::{Contender, Places, Served, StatusServer, Transport},
+    h2load::{H2load, LoadKind, Loaded},
+    load::{Client, Exchange, Expected, Outcome, Pace, run_new_connections, websocket},
     process_tree,
     processors::{MachineTime, Processors},
-    rows::{Figure, Row, Workload},
-    server::{self, Server},
+    rows::{Figure, Protocol, Row, Workload},
+    server::{self, Probe, Server},
     statistics::percentile,
 };
 
@@ -70,6 +71,8 @@ impl Bench<'_> {
         let workers = match self.row.workload {
             Workload::Idle { workers } => workers,
             Workload::Saturated { .. }
+            | Workload::H2load { .. }
+            | Workload::WebSocketEcho { .. }
             | Workload::Paced { .. }
             | Workload::NewConnections { .. }
             | Workload::Start => 1,
@@ -77,13 +80,22 @@ impl Bench<'_> {
         let (server, address) = self.start(contender, workers)?;
         let exchange = Exchange {
             address,
+            opening: None,
             request: self.row.request(address.port()),
-            expected_body: self.body.to_vec(),
+            expected: Expected::Body(self.body.to_vec()),
             patience: PATIENCE,
         };
         let (figures, noise) = match self.row.workload {
             Workload::Saturated { connections } => {
                 self.keep_alive(&server, exchange, connections, Pace::Closed)?
+            }
+            Workload::H2load { connections, streams } => {
+                let kind = LoadKind::of(contender, self.row.protocol);
+                self.h2load(&server, address, kind, connections, streams)?
+            }
+            Workload::WebSocketEcho { clients, message_bytes } => {
+                let exchange = websocket::echo(exchange, message_bytes);
+                self.keep_alive(&server, exchange, clients, Pace::Closed)?
             }
             Workload::Paced { rate, connections } => {
                 self.keep_alive(&server, exchange, connections, Pace::Open { rate })?
@@ -113,20 +125,38 @@ impl Bench<'_> {
         let status_server = match self.row.workload {
             Workload::Idle { .. } => StatusServer::On,
             Workload::Saturated { .. }
+            | Workload::H2load { .. }
+            | Workload::WebSocketEcho { .. }
             | Workload::Paced { .. }
             | Workload::NewConnections { .. }
             | Workload::Start => StatusServer::Off,
         };
-        let served =
-            Served { application: self.row.application, port, workers, status_server, fixed_body: self.body };
+        let protocol = self.row.protocol;
+        let served = Served {
+            application: self.row.application,
+            protocol,
+            port,
+            workers,
+            status_server,
+            fixed_body: self.body,
+        };
         let mut command = contender.command(self.places, &served)?;
         let request = self.row.request(port);
         let log = self.places.scratch.join(format!("{}-{}.log", self.row.name, contender.name()));
-        let start = || Server::start(&mut command, address, &request, &log);
+        let probe = match (contender.transport(protocol), protocol) {
+            (Transport::Tls, _) => Probe::Https,
+            (Transport::Plain, Protocol::Http2) => Probe::Http2,
+            (Transport::Plain, Protocol::Http1 | Protocol::Http1OverTls | Protocol::WebSocket) => {
+                Probe::Http1(&request)
+            }
+        };
+        let start = || Server::start(&mut command, address, probe, &log);
         // A start is measured as a user would see it, with every processor; load always on one.
         let server = match self.row.workload {
             Workload::Start => self.processors.anywhere(start)?,
             Workload::Saturated { .. }
+            | Workload::H2load { .. }
+            | Workload::WebSocketEcho { .. }
             | Workload::Paced { .. }
             | Workload::NewConnections { .. }
             | Workload::Idle { .. } => self.processors.on_server(start)?,
@@ -150,6 +180,25 @@ impl Bench<'_> {
         let noise = account.close(cpu)?;
         sound(&outcome, server)?;
         Ok((load_figures(&mut outcome, cpu), Some(noise)))
+    }
+
+    fn h2load(
+        &self,
+        server: &Server,
+        address: SocketAddr,
+        kind: LoadKind,
+        connections: u32,
+        streams: u32,
+    ) -> io::Result<(BTreeMap<Figure, f64>, Option<Noise>)> {
+        let load = H2load { address, path: self.row.path, kind, connections, streams };
+        let cpu = || process_tree::cpu_time(server.pid());
+        let Loaded { completed, cpu } = load.run(WARM_UP.min(self.duration), self.duration, cpu)?;
+        // The load is another process: what it used cannot be told from what strangers used.
+        let figures = BTreeMap::from([
+            (Figure::CpuMicrosecondsPerRequest, cpu.as_secs_f64() * 1e6 / as_f64(completed)),
+            (Figure::RequestsPerSecond, as_f64(completed) / self.duration.as_secs_f64()),
+        ]);
+        Ok((figures, None))
     }
 
     fn new_connections(

@@ -42,6 +42,8 @@ pub(crate) struct Verdict {
     figure: Figure,
     /// None for an absolute bound.
     against: Option<Contender>,
+    /// Set where the peer's own ratio to this is compared with ours.
+    relative_to: Option<Contender>,
     at_most: f64,
     /// Of the per-round ratios, or of the figure itself.
     measured: Spread,
@@ -54,6 +56,16 @@ pub(crate) struct Verdict {
 pub(crate) enum Met {
     Yes,
     No,
+}
+
+impl Verdict {
+    fn compared_with(&self) -> String {
+        match (self.against, self.relative_to) {
+            (None, _) => "–".to_owned(),
+            (Some(peer), None) => peer.name(),
+            (Some(dear), Some(cheap)) => format!("{} ÷ {}", dear.name(), cheap.name()),
+        }
+    }
 }
 
 impl RowReport {
@@ -161,7 +173,7 @@ impl Report {
                         row.name,
                         row.python,
                         verdict.figure.title(),
-                        verdict.against.map_or("–".to_owned(), Contender::name),
+                        verdict.compared_with(),
                         verdict.at_most,
                         significant(verdict.measured.median),
                         significant(verdict.measured.min),
@@ -185,17 +197,26 @@ impl Report {
 
 /// `None` when supervise, or everyone whom it is compared with, was not measured.
 fn verdict(bound: &Bound, samples: &[Sample]) -> Option<Verdict> {
-    let (against, measured) = match bound.against {
+    let (against, relative_to, measured) = match bound.against {
         Against::Absolute => {
-            (None, spread(values(samples, Contender::Supervise, bound.figure).into_values())?)
+            (None, None, spread(values(samples, Contender::Supervise, bound.figure).into_values())?)
         }
         Against::Best(peers) => {
             let best = best(samples, peers, bound.figure)?;
-            (Some(best), ratios(samples, best, bound.figure)?)
+            (Some(best), None, ratios(samples, best, bound.figure)?)
+        }
+        Against::RatioOf { own, dear, cheap } => {
+            let of = |contender| values(samples, contender, bound.figure);
+            let dear_one = dear;
+            let (ours, own, dear, cheap_values) = (of(Contender::Supervise), of(own), of(dear), of(cheap));
+            let of_round = |(round, ours): (&u32, &f64)| {
+                Some(ours / own.get(round)? / (dear.get(round)? / cheap_values.get(round)?))
+            };
+            (Some(dear_one), Some(cheap), spread(ours.iter().filter_map(of_round))?)
         }
     };
     let met = if measured.median <= bound.at_most { Met::Yes } else { Met::No };
-    Some(Verdict { figure: bound.figure, against, at_most: bound.at_most, measured, met })
+    Some(Verdict { figure: bound.figure, against, relative_to, at_most: bound.at_most, measured, met })
 }
 
 /// The one with the lowest median: "best setting" is a choice that a user could make, which the luckiest of each round is not.

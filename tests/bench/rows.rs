@@ -14,6 +14,7 @@ pub(crate) struct Row {
     pub(crate) application: Application,
     pub(crate) path: &'static str,
     pub(crate) fields: Fields,
+    pub(crate) protocol: Protocol,
     pub(crate) answer: Answer,
     pub(crate) workload: Workload,
     pub(crate) bounds: &'static [Bound],
@@ -30,6 +31,17 @@ pub(crate) enum Fields {
     Browser,
 }
 
+/// What is spoken on the connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Http1,
+    /// HTTP/2 without TLS, by prior knowledge.
+    Http2,
+    /// HTTP/1.1 over TLS, where the contender can choose; see [`Contender::transport`].
+    Http1OverTls,
+    WebSocket,
+}
+
 /// What must come back.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Answer {
@@ -43,6 +55,10 @@ pub(crate) enum Answer {
 pub(crate) enum Workload {
     /// As many requests as it can serve, over so many keep-alive connections.
     Saturated { connections: usize },
+    /// The same by h2load, over so many connections with so many requests at a time on each.
+    H2load { connections: u32, streams: u32 },
+    /// Messages of so many bytes, each sent when the echo of the one before is there, by so many clients.
+    WebSocketEcho { clients: usize, message_bytes: usize },
     /// So many requests a second, over so many keep-alive connections.
     Paced { rate: u32, connections: usize },
     /// As many requests as it can serve, each on a connection of its own, so many at a time.
@@ -82,15 +98,19 @@ pub(crate) enum Against {
     Absolute,
     /// The best of these: the one whose own median over the rounds is lowest. Of its per-round ratios the median counts.
     Best(&'static [Contender]),
+    /// What `dear` costs a peer over `cheap`: supervise's ratio to its own `own` divided by the peer's ratio, round by round.
+    RatioOf { own: Contender, dear: Contender, cheap: Contender },
 }
 
 use Contender::{
-    BareHyper, GranianMt, GranianSt, GranianStRust, GunicornAsgi, GunicornUvicorn, Hypercorn, Nginx, Uvicorn,
+    BareHyper, GranianMt, GranianSt, GranianStRust, GunicornAsgi, GunicornUvicorn, Hypercorn, Nginx,
+    NginxTls, SupervisePlain, Uvicorn,
 };
 
 const UVICORN: &[Contender] = &[Uvicorn];
 const GUNICORN: &[Contender] = &[GunicornAsgi];
 const ANY_PEER: &[Contender] = &[Uvicorn, GranianSt, GranianMt, GranianStRust, GunicornAsgi];
+const WEBSOCKET_PEERS: &[Contender] = &[Uvicorn, GunicornUvicorn, GranianSt, GranianMt, GranianStRust];
 const KEEP_ALIVE: Workload = Workload::Saturated { connections: 64 };
 
 /// Every row, in the order of the table.
@@ -101,6 +121,7 @@ pub(crate) const ROWS: &[Row] = &[
         application: Application::Python("plain:app"),
         path: "/",
         fields: Fields::HostOnly,
+        protocol: Protocol::Http1,
         answer: Answer::Exactly("Hello, World!"),
         workload: KEEP_ALIVE,
         bounds: &[cpu(GRANIAN, 0.65), cpu(UVICORN, 0.35), cpu(GUNICORN, 0.20)],
@@ -112,6 +133,7 @@ pub(crate) const ROWS: &[Row] = &[
         application: Application::Python("plain:app"),
         path: "/",
         fields: Fields::Browser,
+        protocol: Protocol::Http1,
         answer: Answer::Exactly("Hello, World!"),
         workload: KEEP_ALIVE,
         bounds: &[cpu(GRANIAN, 0.75), cpu(UVICORN, 0.30)],
@@ -123,6 +145,7 @@ pub(crate) const ROWS: &[Row] = &[
         application: Application::Python("fastapi_json:app"),
         path: "/items/42?q=hello",
         fields: Fields::HostOnly,
+        protocol: Protocol::Http1,
         answer: Answer::Exactly(r#"{"item_id":42,"q":"hello"}"#),
         workload: KEEP_ALIVE,
         bounds: &[cpu(UVICORN, 0.90), cpu(GRANIAN, 0.95)],
@@ -134,6 +157,7 @@ pub(crate) const ROWS: &[Row] = &[
         application: Application::Python("starlette_json:app"),
         path: "/",
         fields: Fields::HostOnly,
+        protocol: Protocol::Http1,
         answer: Answer::Exactly(r#"{"message":"Hello, World!"}"#),
         workload: KEEP_ALIVE,
         bounds: &[cpu(UVICORN, 0.67)],
@@ -145,6 +169,7 @@ pub(crate) const ROWS: &[Row] = &[
         application: Application::Python("plain:app"),
         path: "/",
         fields: Fields::HostOnly,
+        protocol: Protocol::Http1,
         answer: Answer::Exactly("Hello, World!"),
         workload: Workload::Paced { rate: 2000, connections: 64 },
         bounds: &[
@@ -154,11 +179,67 @@ pub(crate) const ROWS: &[Row] = &[
         others: &[GunicornUvicorn, Hypercorn, Nginx, BareHyper],
     },
     Row {
+        name: "http2",
+        title: "plaintext ASGI over HTTP/2, 8 connections with 32 streams each (h2load)",
+        application: Application::Python("plain:app"),
+        path: "/",
+        fields: Fields::HostOnly,
+        protocol: Protocol::Http2,
+        answer: Answer::Exactly("Hello, World!"),
+        workload: Workload::H2load { connections: 8, streams: 32 },
+        bounds: &[cpu(GRANIAN, 0.65), cpu(&[Hypercorn], 0.05)],
+        others: &[],
+    },
+    Row {
+        name: "tls",
+        title: "plaintext ASGI over TLS, 64 keep-alive connections (h2load)",
+        application: Application::Python("plain:app"),
+        path: "/",
+        fields: Fields::HostOnly,
+        protocol: Protocol::Http1OverTls,
+        answer: Answer::Exactly("Hello, World!"),
+        workload: Workload::H2load { connections: 64, streams: 1 },
+        bounds: &[
+            cpu(&[SupervisePlain], 1.35),
+            Bound {
+                figure: Figure::CpuMicrosecondsPerRequest,
+                against: Against::RatioOf { own: SupervisePlain, dear: NginxTls, cheap: Nginx },
+                at_most: 1.10,
+            },
+        ],
+        others: &[],
+    },
+    Row {
+        name: "websocket-64",
+        title: "WebSocket echo of 64 bytes, 64 clients",
+        application: Application::Python("echo:app"),
+        path: "/",
+        fields: Fields::HostOnly,
+        protocol: Protocol::WebSocket,
+        answer: Answer::Exactly("ready"),
+        workload: Workload::WebSocketEcho { clients: 64, message_bytes: 64 },
+        bounds: &[cpu(WEBSOCKET_PEERS, 0.60)],
+        others: &[GunicornAsgi, Hypercorn],
+    },
+    Row {
+        name: "websocket-16k",
+        title: "WebSocket echo of 16 KiB, 64 clients",
+        application: Application::Python("echo:app"),
+        path: "/",
+        fields: Fields::HostOnly,
+        protocol: Protocol::WebSocket,
+        answer: Answer::Exactly("ready"),
+        workload: Workload::WebSocketEcho { clients: 64, message_bytes: 16 * 1024 },
+        bounds: &[cpu(WEBSOCKET_PEERS, 0.60)],
+        others: &[GunicornAsgi, Hypercorn],
+    },
+    Row {
         name: "new-connections",
         title: "plaintext ASGI, a new connection for each request",
         application: Application::Python("plain:app"),
         path: "/",
         fields: Fields::HostOnly,
+        protocol: Protocol::Http1,
         answer: Answer::Exactly("Hello, World!"),
         workload: Workload::NewConnections { at_a_time: 64 },
         bounds: &[],
@@ -170,6 +251,7 @@ pub(crate) const ROWS: &[Row] = &[
         application: Application::Python("plain:app"),
         path: "/",
         fields: Fields::HostOnly,
+        protocol: Protocol::Http1,
         answer: Answer::Exactly("Hello, World!"),
         workload: Workload::Start,
         bounds: &[Bound {
@@ -185,6 +267,7 @@ pub(crate) const ROWS: &[Row] = &[
         application: Application::BuiltIn,
         path: "/healthz",
         fields: Fields::HostOnly,
+        protocol: Protocol::Http1,
         answer: Answer::AsSupervise,
         workload: Workload::Start,
         bounds: &[Bound { figure: Figure::StartMilliseconds, against: Against::Absolute, at_most: 30.0 }],
@@ -196,6 +279,7 @@ pub(crate) const ROWS: &[Row] = &[
         application: Application::BuiltIn,
         path: "/healthz",
         fields: Fields::HostOnly,
+        protocol: Protocol::Http1,
         answer: Answer::AsSupervise,
         workload: KEEP_ALIVE,
         bounds: &[cpu(&[BareHyper], 1.15)],
@@ -207,6 +291,7 @@ pub(crate) const ROWS: &[Row] = &[
         application: Application::Python("plain:app"),
         path: "/",
         fields: Fields::HostOnly,
+        protocol: Protocol::Http1,
         answer: Answer::Exactly("Hello, World!"),
         workload: Workload::Idle { workers: 4 },
         bounds: &[
@@ -231,10 +316,15 @@ impl Row {
     pub(crate) fn contenders(&self) -> Vec<Contender> {
         let mut contenders = vec![Contender::Supervise];
         for bound in self.bounds {
-            if let Against::Best(peers) = bound.against {
-                contenders.extend(
-                    peers.iter().filter(|peer| !contenders.contains(peer)).copied().collect::<Vec<_>>(),
-                );
+            let named = match bound.against {
+                Against::Absolute => Vec::new(),
+                Against::Best(peers) => peers.to_vec(),
+                Against::RatioOf { own, dear, cheap } => vec![own, dear, cheap],
+            };
+            for peer in named {
+                if !contenders.contains(&peer) {
+                    contenders.push(peer);
+                }
             }
         }
         contenders
@@ -244,17 +334,22 @@ impl Row {
     pub(crate) fn rounds(&self) -> u32 {
         let tight = self.bounds.iter().any(|bound| match bound.against {
             Against::Absolute => false,
-            Against::Best(_) => bound.at_most >= 0.80,
+            Against::Best(_) | Against::RatioOf { .. } => bound.at_most >= 0.80,
         });
         match self.workload {
             Workload::Start => 20,
             Workload::Idle { .. } => 3,
-            Workload::Saturated { .. } | Workload::Paced { .. } | Workload::NewConnections { .. }
-                if tight =>
-            {
-                20
+            Workload::Saturated { .. }
+            | Workload::H2load { .. }
+            | Workload::WebSocketEcho { .. }
+            | Workload::Paced { .. }
+            | Workload::NewConnections { .. } => {
+                if tight {
+                    20
+                } else {
+                    6
+                }
             }
-            Workload::Saturated { .. } | Workload::Paced { .. } | Workload::NewConnections { .. } => 6,
         }
     }
 
@@ -266,7 +361,12 @@ impl Row {
             (Fields::HostOnly, Workload::NewConnections { .. }) => request.push_str("Connection: close\r\n"),
             (
                 Fields::HostOnly,
-                Workload::Saturated { .. } | Workload::Paced { .. } | Workload::Start | Workload::Idle { .. },
+                Workload::Saturated { .. }
+                | Workload::H2load { .. }
+                | Workload::WebSocketEcho { .. }
+                | Workload::Paced { .. }
+                | Workload::Start
+                | Workload::Idle { .. },
             ) => {}
         }
         request.push_str("\r\n");

@@ -29,6 +29,17 @@ const STOP_PATIENCE: Duration = Duration::from_secs(5);
 const START_CHECK: Duration = Duration::from_micros(250);
 const STOP_CHECK: Duration = Duration::from_millis(2);
 
+/// How a server is asked whether it is there.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Probe<'a> {
+    /// By this request.
+    Http1(&'a [u8]),
+    /// HTTP/2 by prior knowledge.
+    Http2,
+    /// HTTP/1.1 over TLS; any certificate will do.
+    Https,
+}
+
 /// A running server.
 #[derive(Debug)]
 pub(crate) struct Server {
@@ -46,11 +57,11 @@ pub(crate) fn free_port() -> io::Result<u16> {
 }
 
 impl Server {
-    /// Starts `command`, which must listen on `address`, and returns when it has answered `request` with a 200.
+    /// Starts `command`, which must listen on `address`, and returns when it has answered `probe` with a 200.
     pub(crate) fn start(
         command: &mut Command,
         address: SocketAddr,
-        request: &[u8],
+        probe: Probe<'_>,
         log: &Path,
     ) -> io::Result<Self> {
         let output = File::create(log)?;
@@ -59,7 +70,7 @@ impl Server {
         let child = child.map_err(|error| io::Error::other(format!("cannot run {command:?}: {error}")))?;
         let mut server =
             Server { child, log: log.to_path_buf(), start_time: Duration::ZERO, first_body: Vec::new() };
-        match server.first_answer(address, request, began) {
+        match server.first_answer(address, probe, began) {
             Ok(body) => {
                 server.start_time = began.elapsed();
                 server.first_body = body;
@@ -107,9 +118,13 @@ impl Server {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    fn first_answer(&mut self, address: SocketAddr, request: &[u8], began: Instant) -> io::Result<Vec<u8>> {
+    fn first_answer(&mut self, address: SocketAddr, probe: Probe<'_>, began: Instant) -> io::Result<Vec<u8>> {
         loop {
-            match ask(address, request) {
+            let answered = match probe {
+                Probe::Http1(request) => ask(address, request),
+                Probe::Http2 | Probe::Https => ask_by_curl(address, probe),
+            };
+            match answered {
                 Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
                 answered => return answered,
             }
@@ -157,6 +172,26 @@ fn ask(address: SocketAddr, request: &[u8]) -> io::Result<Vec<u8>> {
                 let text = String::from_utf8_lossy(&answer);
                 return Err(io::Error::other(format!("the first answer is no 200 ({failure:?}): {text:?}")));
             }
+        }
+    }
+}
+
+/// The same for what takes more than a socket to speak.
+fn ask_by_curl(address: SocketAddr, probe: Probe<'_>) -> io::Result<Vec<u8>> {
+    /// curl's exit code for a connection that was refused.
+    const REFUSED: i32 = 7;
+    let mut curl = Command::new("curl");
+    curl.args(["--silent", "--show-error", "--fail", "--insecure"]);
+    match probe {
+        Probe::Http2 => curl.arg("--http2-prior-knowledge").arg(format!("http://{address}/")),
+        Probe::Https | Probe::Http1(_) => curl.arg("--http1.1").arg(format!("https://{address}/")),
+    };
+    let output = curl.output()?;
+    match output.status.code() {
+        Some(0) => Ok(output.stdout),
+        Some(REFUSED) => Err(io::ErrorKind::ConnectionRefused.into()),
+        Some(_) | None => {
+            Err(io::Error::other(format!("{curl:?}: {}", String::from_utf8_lossy(&output.stderr))))
         }
     }
 }

@@ -7,8 +7,8 @@ use std::{
 };
 
 use super::{
-    Failure,
-    reply::{self, Afterwards},
+    Expected, Failure,
+    reply::{self, Afterwards, Reply},
 };
 
 /// Holds any reply of the small routes; grows for larger ones.
@@ -72,7 +72,7 @@ impl Connection {
     }
 
     /// Reads once. `None` while the answer is incomplete.
-    pub(crate) fn receive(&mut self, expected_body: &[u8]) -> Result<Option<Answer>, Failure> {
+    pub(crate) fn receive(&mut self, expected: &Expected) -> Result<Option<Answer>, Failure> {
         if self.filled == self.received.len() {
             self.received.resize(self.filled * 2, 0);
         }
@@ -88,7 +88,12 @@ impl Connection {
         }
         self.filled += count;
         let Some(due_since) = self.due_since else { return Err(Failure::Unasked) };
-        let Some(reply) = reply::parse(&self.received[..self.filled], expected_body)? else {
+        let received = &self.received[..self.filled];
+        let reply = match expected {
+            Expected::Body(body) => reply::parse(received, body)?,
+            Expected::Bytes(bytes) => frame(received, bytes)?,
+        };
+        let Some(reply) = reply else {
             return Ok(None);
         };
         if reply.length != self.filled {
@@ -98,4 +103,15 @@ impl Connection {
         self.due_since = None;
         Ok(Some(Answer { due_since, afterwards: reply.afterwards }))
     }
+}
+
+/// `None` while it is incomplete.
+fn frame(received: &[u8], expected: &[u8]) -> Result<Option<Reply>, Failure> {
+    if received.len() < expected.len() {
+        return Ok(None);
+    }
+    if !received.starts_with(expected) {
+        return Err(Failure::WrongBody);
+    }
+    Ok(Some(Reply { length: expected.len(), afterwards: Afterwards::KeepAlive }))
 }

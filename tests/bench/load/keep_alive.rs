@@ -13,6 +13,7 @@ use super::{
     Exchange, Failure, Outcome, Pace, Waiting,
     connection::{Answer, Connection, Sent},
     reply::Afterwards,
+    websocket,
 };
 
 /// A run that fails this often has nothing more to tell.
@@ -86,7 +87,11 @@ impl Client {
     }
 
     fn open(&self, index: usize) -> io::Result<Connection> {
-        let stream = TcpStream::connect(self.exchange.address)?;
+        let mut stream = TcpStream::connect(self.exchange.address)?;
+        if let Some(opening) = &self.exchange.opening {
+            stream.set_read_timeout(Some(self.exchange.patience))?;
+            websocket::open(&mut stream, opening)?;
+        }
         stream.set_nodelay(true)?;
         stream.set_nonblocking(true)?;
         self.epoll.add(&stream, EpollEvent::new(EpollFlags::EPOLLIN, index as u64))?;
@@ -130,7 +135,7 @@ impl Client {
             self.epoll.modify(&connection.stream, &mut EpollEvent::new(reading, index as u64))?;
         }
         if attended.is_ok() && event.events() != EpollFlags::EPOLLOUT {
-            attended = connection.receive(&self.exchange.expected_body);
+            attended = connection.receive(&self.exchange.expected);
         }
         match attended {
             Ok(None) => Ok(()),

@@ -12,6 +12,7 @@ mod reply;
 #[cfg(test)]
 mod self_test;
 mod waiting;
+pub(crate) mod websocket;
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -26,12 +27,22 @@ pub(crate) use waiting::Waiting;
 pub(crate) struct Exchange {
     /// Where the server listens.
     pub(crate) address: SocketAddr,
-    /// The whole request, head and body.
+    /// Sent once on each connection before the first request, and answered by a 101.
+    pub(crate) opening: Option<Vec<u8>>,
+    /// The whole request, head and body, or the frame.
     pub(crate) request: Vec<u8>,
-    /// The exact body of the answer; its status must be 200.
-    pub(crate) expected_body: Vec<u8>,
+    pub(crate) expected: Expected,
     /// A run fails when nothing at all arrives for this long while answers are due.
     pub(crate) patience: Duration,
+}
+
+/// What comes back.
+#[derive(Debug, Clone)]
+pub(crate) enum Expected {
+    /// An HTTP answer with status 200 and exactly this body.
+    Body(Vec<u8>),
+    /// Exactly these bytes.
+    Bytes(Vec<u8>),
 }
 
 /// When the next request of a keep-alive connection is sent.

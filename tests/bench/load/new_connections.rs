@@ -143,12 +143,12 @@ impl Load<'_> {
                 Ok(Progress::Waiting)
             }
             Step::Asked => {
-                if slot.connection.receive(&self.exchange.expected_body)?.is_some() {
+                if slot.connection.receive(&self.exchange.expected)?.is_some() {
                     slot.step = Step::Answered;
                 }
                 Ok(Progress::Waiting)
             }
-            Step::Answered => match slot.connection.receive(&self.exchange.expected_body) {
+            Step::Answered => match slot.connection.receive(&self.exchange.expected) {
                 Err(Failure::EndBeforeReply) => Ok(Progress::Done),
                 Err(failure) => Err(failure),
                 Ok(_nothing) => Ok(Progress::Waiting),

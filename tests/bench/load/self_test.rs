@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Client, Exchange, Failure, Failures, Outcome, Pace, Waiting, run_new_connections};
+use super::{Client, Exchange, Expected, Failure, Failures, Outcome, Pace, Waiting, run_new_connections};
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n";
 const REPLY: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi";
@@ -52,8 +52,9 @@ impl BadServer {
     fn exchange(&self) -> Exchange {
         Exchange {
             address: self.address,
+            opening: None,
             request: REQUEST.to_vec(),
-            expected_body: b"hi".to_vec(),
+            expected: Expected::Body(b"hi".to_vec()),
             patience: Duration::from_millis(400),
         }
     }
@@ -143,8 +144,9 @@ fn an_announced_close_is_no_failure_but_is_counted() {
     });
     let exchange = Exchange {
         address,
+        opening: None,
         request: REQUEST.to_vec(),
-        expected_body: b"hi".to_vec(),
+        expected: Expected::Body(b"hi".to_vec()),
         patience: Duration::from_millis(400),
     };
     let mut client = Client::connect(exchange, 1, Waiting::Asleep).expect("it listens");
@@ -188,8 +190,9 @@ fn new_connections_count_refusals_and_truncated_answers() {
     drop(gone);
     let exchange = Exchange {
         address,
+        opening: None,
         request: REQUEST.to_vec(),
-        expected_body: b"hi".to_vec(),
+        expected: Expected::Body(b"hi".to_vec()),
         patience: Duration::from_millis(400),
     };
     let outcome = run_new_connections(&exchange, 1, Waiting::Asleep, Duration::ZERO)
