@@ -51,6 +51,8 @@ pub struct PythonSettings {
     pub app_dir: PathBuf,
     /// The attribute is a function that returns the application.
     pub factory: Factory,
+    /// What the application speaks.
+    pub interface: Interface,
     /// Whether the application is told of start-up and shutdown.
     pub lifespan: Lifespan,
     /// The event loop.
@@ -69,6 +71,16 @@ pub enum Factory {
     Auto,
     /// The attribute is called once, and what it returns is the application.
     Call,
+}
+
+/// What a Python application speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Interface {
+    /// Found by looking at it.
+    Auto,
+    /// ASGI 3, whatever it looks like.
+    Asgi3,
 }
 
 /// ASGI lifespan.

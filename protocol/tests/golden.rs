@@ -7,7 +7,9 @@ use protocol::{
     FromWorker, Phase, ToWorker, VERSION,
     frame::{Decoder, encode},
     inherited,
-    settings::{Application, EventLoop, Factory, HttpSettings, Lifespan, PythonSettings, WorkerSettings},
+    settings::{
+        Application, EventLoop, Factory, HttpSettings, Interface, Lifespan, PythonSettings, WorkerSettings,
+    },
 };
 
 fn golden(name: &str) -> String {
@@ -109,12 +111,13 @@ fn http() -> HttpSettings {
 }
 
 fn every_kind_of_settings() -> Vec<WorkerSettings> {
-    let python = |factory, lifespan, event_loop| {
+    let python = |factory, interface, lifespan, event_loop| {
         Application::Python(PythonSettings {
             target: "myapp.main:app".into(),
             python: Some("/srv/.venv/bin/python".into()),
             app_dir: "/srv".into(),
             factory,
+            interface,
             lifespan,
             event_loop,
             env_file: None,
@@ -124,9 +127,9 @@ fn every_kind_of_settings() -> Vec<WorkerSettings> {
     [
         Application::Welcome,
         Application::Native { program: "/srv/bin/app".into() },
-        python(Factory::Auto, Lifespan::Auto, EventLoop::Auto),
-        python(Factory::Call, Lifespan::On, EventLoop::Asyncio),
-        python(Factory::Call, Lifespan::Off, EventLoop::Uvloop),
+        python(Factory::Auto, Interface::Auto, Lifespan::Auto, EventLoop::Auto),
+        python(Factory::Call, Interface::Asgi3, Lifespan::On, EventLoop::Asyncio),
+        python(Factory::Call, Interface::Auto, Lifespan::Off, EventLoop::Uvloop),
     ]
     .map(|application| WorkerSettings {
         application,

@@ -58,6 +58,16 @@ fn factories() {
 }
 
 #[test]
+fn an_interface_by_force() {
+    let machine = Machine::shared();
+    let Some(server) = tells(&machine) else { return };
+    // By its looks it is a factory.
+    let server = server.arguments(["--interface", "asgi3", "app:with_defaults"]).start();
+    assert_eq!(told(&server)["made_by"], "the module");
+    server.stop();
+}
+
+#[test]
 fn lifespan_and_loop() {
     let machine = Machine::shared();
     for (lifespan, started, event_loop) in

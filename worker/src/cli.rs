@@ -45,6 +45,9 @@ pub struct Cli {
     /// The attribute is a function that returns the application
     #[arg(long, help_heading = "Python")]
     pub factory: bool,
+    /// What the application speaks [default: auto]
+    #[arg(long, value_name = "CHOICE", help_heading = "Python")]
+    pub interface: Option<InterfaceChoice>,
     /// ASGI lifespan [default: auto]
     #[arg(long, value_name = "CHOICE", help_heading = "Python")]
     pub lifespan: Option<LifespanChoice>,
@@ -73,6 +76,15 @@ pub enum LogFormat {
     Text,
     /// For programs.
     Json,
+}
+
+/// What a Python application speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum InterfaceChoice {
+    /// Found by looking.
+    Auto,
+    /// ASGI 3, whatever it looks like.
+    Asgi3,
 }
 
 /// ASGI lifespan.

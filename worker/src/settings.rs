@@ -5,11 +5,11 @@ use std::{env, path::PathBuf};
 
 use protocol::{
     defaults,
-    settings::{Application, EventLoop, Factory, Lifespan, PythonSettings, WorkerSettings},
+    settings::{Application, EventLoop, Factory, Interface, Lifespan, PythonSettings, WorkerSettings},
 };
 
 use crate::{
-    cli::{Cli, LifespanChoice, LogFormat, LoopChoice},
+    cli::{Cli, InterfaceChoice, LifespanChoice, LogFormat, LoopChoice},
     error::{StartError, StartErrorKind},
 };
 
@@ -117,6 +117,10 @@ fn application(cli: &Cli) -> Result<Application, StartError> {
         python: cli.python.clone(),
         app_dir: cli.app_dir.as_ref().map_or_else(|| directory.clone(), |path| directory.join(path)),
         factory: if cli.factory { Factory::Call } else { Factory::Auto },
+        interface: match cli.interface.unwrap_or(InterfaceChoice::Auto) {
+            InterfaceChoice::Auto => Interface::Auto,
+            InterfaceChoice::Asgi3 => Interface::Asgi3,
+        },
         lifespan: match cli.lifespan.unwrap_or(LifespanChoice::Auto) {
             LifespanChoice::Auto => Lifespan::Auto,
             LifespanChoice::On => Lifespan::On,
@@ -143,6 +147,7 @@ fn refuse_idle_options(cli: &Cli, application: &Application) -> Result<(), Start
     let paths = given.into_iter().filter_map(|(name, path)| path.map(|_path| name));
     let choices = [
         ("--factory", cli.factory),
+        ("--interface", cli.interface.is_some()),
         ("--lifespan", cli.lifespan.is_some()),
         ("--loop", cli.event_loop.is_some()),
     ];

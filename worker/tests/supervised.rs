@@ -15,7 +15,7 @@ use nix::sys::signal::Signal;
 use protocol::{
     FromWorker, Phase, ToWorker, inherited,
     scoreboard::Counter,
-    settings::{Application, EventLoop, Factory, Lifespan, PythonSettings},
+    settings::{Application, EventLoop, Factory, Interface, Lifespan, PythonSettings},
 };
 
 /// A worker whose supervisor died is gone within a second (README, "orphan").
@@ -215,6 +215,7 @@ fn a_search_for_python_that_finds_none_is_told_in_full() {
         python: None,
         app_dir: "/".into(),
         factory: Factory::Auto,
+        interface: Interface::Auto,
         lifespan: Lifespan::Auto,
         event_loop: EventLoop::Auto,
         env_file: None,

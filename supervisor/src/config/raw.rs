@@ -7,8 +7,8 @@ use clap::Args;
 use serde::{Deserialize, Deserializer, de};
 
 use super::values::{
-    BindAddress, ByteSize, EnvironmentEntry, LifespanChoice, LogFormat, LogLevel, LoopChoice, MetricsAddress,
-    Positive, Switch, TimeSpan, WorkerClass, WorkerCount,
+    BindAddress, ByteSize, EnvironmentEntry, InterfaceChoice, LifespanChoice, LogFormat, LogLevel,
+    LoopChoice, MetricsAddress, Positive, Switch, TimeSpan, WorkerClass, WorkerCount,
 };
 
 /// One layer of settings. The field names are the keys of the YAML; `SUPERVISE_` and the name in capitals is the
@@ -99,6 +99,9 @@ pub struct RawSettings {
     /// The attribute is a function that returns the application
     #[arg(long, help_heading = "Python", value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub factory: Option<Switch>,
+    /// What the application speaks: auto (found by looking) or asgi3 [default: auto]
+    #[arg(long, help_heading = "Python", value_name = "INTERFACE")]
+    pub interface: Option<InterfaceChoice>,
     /// ASGI lifespan: auto, on or off [default: auto]
     #[arg(long, help_heading = "Python", value_name = "MODE")]
     pub lifespan: Option<LifespanChoice>,
@@ -169,6 +172,7 @@ impl RawSettings {
             python,
             app_dir,
             factory,
+            interface,
             lifespan,
             event_loop,
             env_file,

@@ -6,7 +6,9 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use protocol::{
     defaults,
-    settings::{Application, EventLoop, Factory, HttpSettings, Lifespan, PythonSettings, WorkerSettings},
+    settings::{
+        Application, EventLoop, Factory, HttpSettings, Interface, Lifespan, PythonSettings, WorkerSettings,
+    },
 };
 use supervisor_fleet::PoolSettings;
 
@@ -158,6 +160,7 @@ fn application(raw: &RawSettings, directory: &std::path::Path) -> Expected<Appli
         python: within(&raw.python),
         app_dir: within(&raw.app_dir).unwrap_or_else(|| directory.to_owned()),
         factory: if raw.factory == Some(Switch::On) { Factory::Call } else { Factory::Auto },
+        interface: raw.interface.map_or(Interface::Auto, |choice| choice.0),
         lifespan: raw.lifespan.map_or(Lifespan::Auto, |choice| choice.0),
         event_loop: raw.event_loop.map_or(EventLoop::Auto, |choice| choice.0),
         env_file: within(&raw.env_file),

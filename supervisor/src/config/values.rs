@@ -3,7 +3,6 @@
 
 use std::{fmt, marker::PhantomData, path::PathBuf, str::FromStr};
 
-use protocol::settings::{EventLoop, Lifespan};
 use serde::{Deserialize, Deserializer, de};
 
 /// Why a text is no such value: a sentence that says what to write instead.
@@ -116,35 +115,6 @@ impl FromStr for Positive {
         match text.parse::<u32>() {
             Ok(number) if number > 0 => Ok(Self(number)),
             Ok(_) | Err(_) => refuse(format!("`{text}` is no whole number from 1")),
-        }
-    }
-}
-
-/// How a worker runs its application.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WorkerClass {
-    /// One event-loop thread.
-    Async,
-    /// The same, asked for by a name of another server.
-    AsyncByAlias,
-}
-
-impl FromStr for WorkerClass {
-    type Err = ValueError;
-
-    fn from_str(text: &str) -> Result<Self, ValueError> {
-        match text {
-            "async" => Ok(Self::Async),
-            "asgi" | "uvicorn.workers.UvicornWorker" | "uvicorn_worker.UvicornWorker" => {
-                Ok(Self::AsyncByAlias)
-            }
-            "sync" | "threads" | "gthread" | "command" => refuse(format!(
-                "the worker class `{text}` is not there yet: only `async` works in this version"
-            )),
-            "gevent" | "eventlet" | "tornado" => refuse(format!(
-                "there is no worker class `{text}`: green threads patch the whole interpreter; use `async`"
-            )),
-            _ => refuse(format!("there is no worker class `{text}`: use `async`")),
         }
     }
 }
@@ -328,40 +298,6 @@ impl FromStr for LogFormat {
     }
 }
 
-/// ASGI lifespan, as the worker is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LifespanChoice(pub Lifespan);
-
-impl FromStr for LifespanChoice {
-    type Err = ValueError;
-
-    fn from_str(text: &str) -> Result<Self, ValueError> {
-        match text {
-            "auto" => Ok(Self(Lifespan::Auto)),
-            "on" => Ok(Self(Lifespan::On)),
-            "off" => Ok(Self(Lifespan::Off)),
-            _ => refuse(format!("`{text}` is no lifespan mode: write auto, on or off")),
-        }
-    }
-}
-
-/// The asyncio event loop, as the worker is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LoopChoice(pub EventLoop);
-
-impl FromStr for LoopChoice {
-    type Err = ValueError;
-
-    fn from_str(text: &str) -> Result<Self, ValueError> {
-        match text {
-            "auto" => Ok(Self(EventLoop::Auto)),
-            "asyncio" => Ok(Self(EventLoop::Asyncio)),
-            "uvloop" => Ok(Self(EventLoop::Uvloop)),
-            _ => refuse(format!("`{text}` is no event loop: write auto, asyncio or uvloop")),
-        }
-    }
-}
-
 /// Reads a value from whatever scalar the YAML has: `30`, `"30"`, `0.5` and `true` all go through the text form.
 struct ScalarVisitor<T>(PhantomData<T>);
 
@@ -408,22 +344,21 @@ read_from_scalars!(
     ByteSize,
     WorkerCount,
     Positive,
-    WorkerClass,
     BindAddress,
     MetricsAddress,
     Switch,
     EnvironmentEntry,
     LogLevel,
-    LogFormat,
-    LifespanChoice,
-    LoopChoice
+    LogFormat
 );
+
+mod application;
+
+pub use application::{InterfaceChoice, LifespanChoice, LoopChoice, WorkerClass};
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        BindAddress, ByteSize, EnvironmentEntry, MetricsAddress, TimeSpan, WorkerClass, WorkerCount,
-    };
+    use super::{BindAddress, ByteSize, EnvironmentEntry, MetricsAddress, TimeSpan, WorkerCount};
 
     #[test]
     fn times_have_units_and_bounds() {
@@ -471,16 +406,6 @@ mod tests {
         }
         assert_eq!("off".parse(), Ok(MetricsAddress::Off));
         assert!("unix:/x".parse::<MetricsAddress>().is_err());
-    }
-
-    #[test]
-    fn classes_that_do_not_work_yet_are_named() {
-        assert_eq!("async".parse(), Ok(WorkerClass::Async));
-        assert_eq!("uvicorn.workers.UvicornWorker".parse(), Ok(WorkerClass::AsyncByAlias));
-        for text in ["sync", "gthread", "threads", "command", "gevent", "nonsense"] {
-            let error = text.parse::<WorkerClass>().expect_err(text);
-            assert!(error.0.contains(text), "{error}");
-        }
     }
 
     #[test]

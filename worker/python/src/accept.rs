@@ -21,8 +21,8 @@ use worker::{
 use worker_server::{Connection, ConnectionInfo, Peer, Scheme, Service};
 
 use crate::{
-    asgi::{AsgiApp, Shared},
     reactor::{Handle, Reactor, Socket, TaskKey, Watched},
+    serving::Served,
 };
 
 /// Connections accepted in a row before the loop serves those that it has.
@@ -34,24 +34,24 @@ const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 
 /// What a connection is served with.
 #[derive(Clone)]
-pub(crate) struct Serving {
+pub(crate) struct Serving<S> {
     pub(crate) reactor: &'static Reactor,
-    pub(crate) shared: Rc<Shared>,
+    pub(crate) application: S,
     pub(crate) service: Rc<Service>,
 }
 
 /// The accepting tasks of a worker.
-pub(crate) struct Acceptors {
+pub(crate) struct Acceptors<S> {
     reactor: &'static Reactor,
-    running: Vec<(TaskKey, Rc<RefCell<Acceptor>>)>,
+    running: Vec<(TaskKey, Rc<RefCell<Acceptor<S>>>)>,
 }
 
-impl Acceptors {
+impl<S: Served> Acceptors<S> {
     /// Accepts on every socket from now on.
     pub(crate) fn start(
         listeners: Vec<Listener>,
         scoreboard: Scoreboard,
-        serving: &Serving,
+        serving: &Serving<S>,
     ) -> io::Result<Self> {
         let mut running = Vec::new();
         for listener in listeners {
@@ -73,12 +73,12 @@ impl Acceptors {
     }
 }
 
-struct Acceptor {
+struct Acceptor<S> {
     listener: Watched<Listener>,
     /// The address of the socket where it is the same for all of its connections; none on 0.0.0.0 and [::].
     local: Option<Peer>,
     fairness: FairAccept,
-    serving: Serving,
+    serving: Serving<S>,
     is_exhausted: bool,
 }
 
@@ -100,7 +100,7 @@ enum Woken {
     Deadline,
 }
 
-async fn run(acceptor: Rc<RefCell<Acceptor>>) {
+async fn run<S: Served>(acceptor: Rc<RefCell<Acceptor<S>>>) {
     acceptor.borrow_mut().fairness.start();
     loop {
         let pass = acceptor.borrow_mut().accept_some();
@@ -125,7 +125,7 @@ async fn run(acceptor: Rc<RefCell<Acceptor>>) {
 }
 
 /// Waits for a new connection, or for the deadline.
-async fn woken(acceptor: &RefCell<Acceptor>, deadline: Option<Instant>) -> Woken {
+async fn woken<S>(acceptor: &RefCell<Acceptor<S>>, deadline: Option<Instant>) -> Woken {
     let mut time: Option<Pin<Box<dyn Sleep>>> = deadline.map(|deadline| Handle.sleep_until(deadline));
     poll_fn(|context| {
         if acceptor.borrow().listener.poll_readable(context).is_ready() {
@@ -151,8 +151,8 @@ async fn yield_once() {
     .await;
 }
 
-impl Acceptor {
-    fn new(listener: Listener, fairness: FairAccept, serving: Serving) -> io::Result<Self> {
+impl<S: Served> Acceptor<S> {
+    fn new(listener: Listener, fairness: FairAccept, serving: Serving<S>) -> io::Result<Self> {
         let local = match &listener {
             Listener::Tcp(socket) => {
                 // Connections inherit it (tcp(7)), which saves a system call for each.
@@ -220,7 +220,7 @@ impl Acceptor {
         };
         let own_local = own_local.and_then(Result::ok);
         let local = own_local.or_else(|| self.local.clone()).unwrap_or(Peer::Unix(None));
-        let Serving { reactor, shared, service } = &self.serving;
+        let Serving { reactor, application, service } = &self.serving;
         let socket = match Socket::new(reactor, descriptor) {
             Ok(socket) => socket,
             Err(error) => {
@@ -229,7 +229,6 @@ impl Acceptor {
             }
         };
         let info = Rc::new(ConnectionInfo { peer, local, scheme: Scheme::Http });
-        let app = Rc::new(AsgiApp::new(Rc::clone(shared)));
-        reactor.spawn(Connection::new(socket, info, app, Rc::clone(service)));
+        reactor.spawn(Connection::new(socket, info, application.of_connection(), Rc::clone(service)));
     }
 }

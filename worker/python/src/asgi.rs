@@ -17,5 +17,5 @@ mod start;
 mod value_cache;
 mod wait;
 
-pub(crate) use app::{AsgiApp, Shared};
+pub(crate) use app::Shared;
 pub(crate) use lifespan::{Lifespan, StartUp};

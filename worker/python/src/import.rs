@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use protocol::settings::{Factory, PythonSettings};
+use protocol::settings::{Factory, Interface as InterfaceSetting, PythonSettings};
 use pyo3::{
     Bound, PyAny, PyErr, PyResult, Python,
     exceptions::{PyAttributeError, PyModuleNotFoundError},
@@ -35,14 +35,19 @@ pub(crate) fn load<'py>(py: Python<'py>, settings: &PythonSettings) -> Result<Lo
     let found = attribute(&module, &target)?;
     let wants_call = target.is_call || settings.factory == Factory::Call;
     let application = if wants_call { call_factory(&found, &settings.target)? } else { found };
-    let application =
-        match interface::of(&application).map_err(|error| broken(py, &settings.target, error))? {
-            Interface::Factory if !wants_call => call_factory(&application, &settings.target)?,
-            Interface::Factory | Interface::Asgi3 | Interface::Asgi2 | Interface::Wsgi | Interface::None => {
-                application
+    let look = |object| interface::of(object).map_err(|error| broken(py, &settings.target, error));
+    let (application, interface) = match settings.interface {
+        InterfaceSetting::Auto => match look(&application)? {
+            Interface::Factory if !wants_call => {
+                let made = call_factory(&application, &settings.target)?;
+                let interface = look(&made)?;
+                (made, interface)
             }
-        };
-    let interface = interface::of(&application).map_err(|error| broken(py, &settings.target, error))?;
+            found => (application, found),
+        },
+        InterfaceSetting::Asgi3 if application.is_callable() => (application, Interface::Asgi3),
+        InterfaceSetting::Asgi3 => (application, Interface::None),
+    };
     refuse_other_interfaces(&application, interface, &settings.target)?;
     Ok(Loaded { application, description: format!("ASGI 3 application {}", settings.target) })
 }

@@ -162,12 +162,20 @@ impl Worker {
             scoreboard: self.inherited.scoreboard,
             meter,
             http: settings.http.clone(),
-            shared,
+            application: shared,
             reporter: self.reporter.clone(),
             orders: self.orders.clone(),
-            event_loop: event_loop.clone().unbind(),
         };
-        site.open(Rc::clone(&left)).map_err(refused)?;
+        let (over_by, event_loop_to_stop) = (Rc::clone(&left), event_loop.clone().unbind());
+        let leave = move |moment| {
+            over_by.set(Some(moment));
+            Python::attach(|py| {
+                if let Err(error) = event_loop_to_stop.call_method0(py, "stop") {
+                    error.write_unraisable(py, None);
+                }
+            });
+        };
+        site.open(leave).map_err(refused)?;
         loop {
             let ran = event_loop.call_method0("run_forever");
             if let Some(over_by) = left.get() {

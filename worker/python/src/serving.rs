@@ -5,22 +5,20 @@ use std::{
     io,
     pin::pin,
     rc::Rc,
-    task::Poll,
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
 use nix::time::{ClockId, clock_gettime};
 use protocol::settings::HttpSettings;
-use pyo3::{Py, PyAny, Python};
 use worker::{
     inherited_sockets::Listener, limits::limits, meter::WorkerMeter, scoreboard_mapping::Scoreboard,
     supervision::Reporter,
 };
-use worker_server::{Clock, Drain, Service};
+use worker_server::{App, Clock, Drain, Service};
 
 use crate::{
     accept::{Acceptors, Serving},
-    asgi::Shared,
     departure::{Leaving, Orders},
     reactor::{Handle, Reactor},
     service_thread,
@@ -29,26 +27,37 @@ use crate::{
 /// What a worker that runs alone gets beyond its grace before it counts as hung.
 const ALONE_SLACK: Duration = Duration::from_secs(1);
 
+/// An application as it is served, whatever it speaks.
+pub(crate) trait Served: Clone + 'static {
+    /// What the engine calls.
+    type App: App;
+    /// The application as one connection calls it.
+    fn of_connection(&self) -> Rc<Self::App>;
+    /// Ready when nothing of any request runs: an application may go on after its reply.
+    fn poll_idle(&self, context: &Context<'_>) -> Poll<()>;
+    /// The grace is over: what still runs is broken off, as far as that can be done.
+    fn cut(&self);
+}
+
 /// All that serving needs.
-pub(crate) struct Site {
+pub(crate) struct Site<S> {
     pub(crate) reactor: &'static Reactor,
     pub(crate) listeners: Vec<Listener>,
     pub(crate) scoreboard: Scoreboard,
     pub(crate) meter: WorkerMeter,
     pub(crate) http: HttpSettings,
-    pub(crate) shared: Rc<Shared>,
+    pub(crate) application: S,
     pub(crate) reporter: Reporter,
     pub(crate) orders: Orders,
-    pub(crate) event_loop: Py<PyAny>,
 }
 
-impl Site {
-    /// Serves from now on, in the reactor. When an order to leave has come and everything is drained, `left` gets the moment by
-    /// which the rest must be over, and the loop is stopped.
+impl<S: Served> Site<S> {
+    /// Serves from now on, in the reactor. When an order to leave has come and everything is drained, `left` is told the moment by
+    /// which the rest must be over.
     ///
     /// # Errors
     /// When a listening socket cannot be watched.
-    pub(crate) fn open(self, left: Rc<std::cell::Cell<Option<Instant>>>) -> io::Result<()> {
+    pub(crate) fn open(self, left: impl FnOnce(Instant) + 'static) -> io::Result<()> {
         let drain = Drain::new();
         let service = Service::new(
             limits(&self.http),
@@ -57,10 +66,10 @@ impl Site {
             Handle,
             drain.clone(),
         );
-        let serving = Serving { reactor: self.reactor, shared: Rc::clone(&self.shared), service };
+        let serving = Serving { reactor: self.reactor, application: self.application.clone(), service };
         let acceptors = Acceptors::start(self.listeners, self.scoreboard, &serving)?;
         self.reporter.ready();
-        let Self { reactor, shared, reporter, orders, event_loop, http, .. } = self;
+        let Self { reactor, application, reporter, orders, http, .. } = self;
         reactor.spawn(async move {
             let departure = orders.next().await;
             reporter.draining();
@@ -71,27 +80,21 @@ impl Site {
             acceptors.stop();
             let linger = Duration::from_millis(http.drain_linger_ms);
             let leaving = Leaving { orders: &orders, connections: &drain, linger };
-            let ended = || all_gone(&drain, &shared);
-            let cancel = || Python::attach(|py| shared.cancel_tasks(py));
-            left.set(Some(leaving.run(departure, ended, cancel).await));
-            Python::attach(|py| {
-                if let Err(error) = event_loop.call_method0(py, "stop") {
-                    error.write_unraisable(py, None);
-                }
-            });
+            let ended = || all_gone(&drain, &application);
+            left(leaving.run(departure, ended, || application.cut()).await);
         });
         Ok(())
     }
 }
 
-/// Resolves when no connection is open and no request's task runs any more: a task may go on after its reply.
-async fn all_gone(drain: &Drain, shared: &Shared) {
+/// Resolves when no connection is open and nothing of a request runs any more.
+async fn all_gone(drain: &Drain, application: &impl Served) {
     let mut connections = pin!(drain.gone());
     std::future::poll_fn(|context| {
         if connections.as_mut().poll(context).is_pending() {
             return Poll::Pending;
         }
-        shared.poll_tasks_gone(context)
+        application.poll_idle(context)
     })
     .await;
 }

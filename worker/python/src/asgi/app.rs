@@ -22,6 +22,7 @@ use super::{
 use crate::{
     object::{Bytes, Owned},
     reactor::Reactor,
+    serving::Served,
 };
 
 /// What all connections share.
@@ -67,24 +68,6 @@ impl Shared {
         }))
     }
 
-    /// Cancels the tasks of all requests that are still running, as the end of a grace does.
-    pub(crate) fn cancel_tasks(&self, py: Python<'_>) {
-        for task in self.tasks.all() {
-            if let Err(error) = task.bound(py).call_method0("cancel") {
-                error.write_unraisable(py, None);
-            }
-        }
-    }
-
-    /// Ready when no task of a request is suspended.
-    pub(crate) fn poll_tasks_gone(&self, context: &Context<'_>) -> Poll<()> {
-        if self.tasks.tasks.borrow().is_empty() {
-            return Poll::Ready(());
-        }
-        self.tasks.when_gone.replace(Some(context.waker().clone()));
-        Poll::Pending
-    }
-
     pub(super) fn is_cancellation(&self, py: Python<'_>, error: &PyErr) -> bool {
         error.matches(py, self.cancelled_error.bind(py)).unwrap_or(false)
     }
@@ -114,6 +97,33 @@ impl Shared {
         if let Err(failure) = logged {
             failure.write_unraisable(py, None);
         }
+    }
+}
+
+impl Served for Rc<Shared> {
+    type App = AsgiApp;
+
+    fn of_connection(&self) -> Rc<AsgiApp> {
+        Rc::new(AsgiApp::new(Self::clone(self)))
+    }
+
+    fn poll_idle(&self, context: &Context<'_>) -> Poll<()> {
+        if self.tasks.tasks.borrow().is_empty() {
+            return Poll::Ready(());
+        }
+        self.tasks.when_gone.replace(Some(context.waker().clone()));
+        Poll::Pending
+    }
+
+    /// Cancels the tasks of all requests that are still running.
+    fn cut(&self) {
+        Python::attach(|py| {
+            for task in self.tasks.all() {
+                if let Err(error) = task.bound(py).call_method0("cancel") {
+                    error.write_unraisable(py, None);
+                }
+            }
+        });
     }
 }
 
@@ -157,7 +167,7 @@ pub(crate) struct AsgiApp {
 
 impl AsgiApp {
     /// For one connection.
-    pub(crate) fn new(shared: Rc<Shared>) -> Self {
+    fn new(shared: Rc<Shared>) -> Self {
         Self { shared, template: OnceCell::new(), path: RefCell::default() }
     }
 

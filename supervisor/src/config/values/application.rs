@@ -1,0 +1,107 @@
+//! The kinds of value that say how an application is run and what it speaks. Knows no setting by name.
+
+use std::{marker::PhantomData, str::FromStr};
+
+use protocol::settings::{EventLoop, Interface, Lifespan};
+use serde::{Deserialize, Deserializer};
+
+use super::{ScalarVisitor, ValueError, refuse};
+
+/// How a worker runs its application.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WorkerClass {
+    /// One event-loop thread.
+    Async,
+    /// The same, asked for by a name of another server.
+    AsyncByAlias,
+}
+
+impl FromStr for WorkerClass {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        match text {
+            "async" => Ok(Self::Async),
+            "asgi" | "uvicorn.workers.UvicornWorker" | "uvicorn_worker.UvicornWorker" => {
+                Ok(Self::AsyncByAlias)
+            }
+            "sync" | "threads" | "gthread" | "command" => refuse(format!(
+                "the worker class `{text}` is not there yet: only `async` works in this version"
+            )),
+            "gevent" | "eventlet" | "tornado" => refuse(format!(
+                "there is no worker class `{text}`: green threads patch the whole interpreter; use `async`"
+            )),
+            _ => refuse(format!("there is no worker class `{text}`: use `async`")),
+        }
+    }
+}
+
+/// What the application speaks, as the worker is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InterfaceChoice(pub Interface);
+
+impl FromStr for InterfaceChoice {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        match text {
+            "auto" => Ok(Self(Interface::Auto)),
+            "asgi3" => Ok(Self(Interface::Asgi3)),
+            "asgi2" | "wsgi" => {
+                refuse(format!("the interface `{text}` is not there yet: write auto or asgi3"))
+            }
+            _ => refuse(format!("`{text}` is no interface: write auto or asgi3")),
+        }
+    }
+}
+
+/// ASGI lifespan, as the worker is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LifespanChoice(pub Lifespan);
+
+impl FromStr for LifespanChoice {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        match text {
+            "auto" => Ok(Self(Lifespan::Auto)),
+            "on" => Ok(Self(Lifespan::On)),
+            "off" => Ok(Self(Lifespan::Off)),
+            _ => refuse(format!("`{text}` is no lifespan mode: write auto, on or off")),
+        }
+    }
+}
+
+/// The asyncio event loop, as the worker is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LoopChoice(pub EventLoop);
+
+impl FromStr for LoopChoice {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        match text {
+            "auto" => Ok(Self(EventLoop::Auto)),
+            "asyncio" => Ok(Self(EventLoop::Asyncio)),
+            "uvloop" => Ok(Self(EventLoop::Uvloop)),
+            _ => refuse(format!("`{text}` is no event loop: write auto, asyncio or uvloop")),
+        }
+    }
+}
+
+read_from_scalars!(WorkerClass, InterfaceChoice, LifespanChoice, LoopChoice);
+
+#[cfg(test)]
+mod tests {
+    use super::WorkerClass;
+
+    #[test]
+    fn classes_that_do_not_work_yet_are_named() {
+        assert_eq!("async".parse(), Ok(WorkerClass::Async));
+        assert_eq!("uvicorn.workers.UvicornWorker".parse(), Ok(WorkerClass::AsyncByAlias));
+        for text in ["sync", "gthread", "threads", "command", "gevent", "nonsense"] {
+            let error = text.parse::<WorkerClass>().expect_err(text);
+            assert!(error.0.contains(text), "{error}");
+        }
+    }
+}
