@@ -4,6 +4,8 @@ mod app;
 #[cfg(not(Py_3_12))]
 mod capture;
 mod channel;
+mod extensions;
+mod fields;
 mod known;
 #[cfg(lazy_tasks)]
 mod lazy_task;

@@ -35,8 +35,22 @@ pub struct RequestHead<'a> {
     pub headers: &'a [Header<'a>],
     /// What follows the head.
     pub body: BodyLength,
+    /// What the reply may use.
+    pub offers: Offers,
     /// The connection that the request came on.
     pub connection: &'a Rc<ConnectionInfo>,
+}
+
+/// What a reply may use beyond a head and a body, because client and protocol take it. Hints and trailers that are sent all the
+/// same are dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Offers {
+    /// `103 Early Hints` before the head ([`Exchange::early_hint`]).
+    pub early_hints: bool,
+    /// Trailer fields after the body ([`Exchange::trailers`]).
+    pub trailers: bool,
+    /// Ranges of files as parts of the body ([`Exchange::send_file`]).
+    pub files: bool,
 }
 
 /// One header field.

@@ -2,9 +2,9 @@
 //! Never touches I/O: what it changes is seen by the connection, which it wakes when the change came from outside its turn.
 //! `Chunk::as_ref` must be plain access to memory; everything else of the app's may come back here at any time.
 
-use std::{fmt, rc::Rc, task::Waker};
+use std::{fmt, fs::File, rc::Rc, task::Waker};
 
-use crate::mailbox::Mailbox;
+use crate::{mailbox::Mailbox, output::FileRange};
 
 /// One request and its reply. A clone is the same exchange; when the last clone is dropped the exchange is over.
 /// After its end (complete, broken off or disconnected) every call is harmless and says so.
@@ -53,7 +53,8 @@ pub enum ReplyError {
     OutOfOrder,
     /// A status outside 200..=999 for a final reply.
     InvalidStatus,
-    /// A header name that is no token, or a value with a control character (RFC 9110 §5.5).
+    /// A header name that is no token, or a value with a control character (RFC 9110 §5.5). Also a field that must not stand in a
+    /// trailer or an early hint.
     InvalidHeader,
     /// More body than the Content-Length that the head announced; nothing of the part was sent.
     TooLong,
@@ -100,6 +101,37 @@ impl<C: AsRef<[u8]> + 'static> Exchange<C> {
     /// [`ReplyError`].
     pub fn body(&self, chunk: C, last: Last) -> Result<Room, ReplyError> {
         self.mailbox.body(self.epoch, chunk, last)
+    }
+
+    /// Sends `count` bytes of a regular file from `offset` on as a part of the body, by the kernel where the transport lets it.
+    /// The file's own position is neither used nor moved, and the file is closed when it is sent. A file that turns out shorter
+    /// breaks the reply off.
+    ///
+    /// # Errors
+    /// [`ReplyError`], as [`Exchange::body`]; `TooLong` too for a range that no file can have.
+    pub fn send_file(&self, file: File, offset: u64, count: u64, last: Last) -> Result<Room, ReplyError> {
+        self.mailbox.send_file(self.epoch, FileRange::new(file, offset), count, last)
+    }
+
+    /// Ends the reply with trailer fields, in the place of a last body part. They reach a client that asked for them (see
+    /// [`crate::Offers`]) if the body has no announced length, and are dropped else.
+    ///
+    /// # Errors
+    /// [`ReplyError`]; on `InvalidHeader`, a malformed field or one that must not come late (RFC 9110 §6.5.1), nothing was sent.
+    pub fn trailers<'f>(&self, fields: impl Iterator<Item = (&'f [u8], &'f [u8])>) -> Result<(), ReplyError> {
+        self.mailbox.trailers(self.epoch, fields)
+    }
+
+    /// Sends `103 Early Hints` (RFC 8297), any number of them, as long as the reply's head has not left. Dropped where the
+    /// protocol knows no interim replies.
+    ///
+    /// # Errors
+    /// [`ReplyError`]: `OutOfOrder` when the head has left, `InvalidHeader` as for [`Exchange::trailers`].
+    pub fn early_hint<'f>(
+        &self,
+        fields: impl Iterator<Item = (&'f [u8], &'f [u8])>,
+    ) -> Result<Room, ReplyError> {
+        self.mailbox.early_hint(self.epoch, fields)
     }
 
     /// Wakes once when there is room again, or the client is gone; at once if there is room. Replaces an earlier waker.

@@ -19,7 +19,8 @@ mod service;
 mod transport;
 
 pub use app::{
-    App, BodyLength, ConnectionInfo, Header, Meter, Peer, RequestHead, RequestOutcome, Scheme, Version,
+    App, BodyLength, ConnectionInfo, Header, Meter, Offers, Peer, RequestHead, RequestOutcome, Scheme,
+    Version,
 };
 pub use connection::Connection;
 pub use drain::{Drain, Gone};

@@ -31,6 +31,9 @@ pub(crate) const REQUESTS_PER_TURN: u32 = 16;
 /// Reads of one connection in one turn, so that an upload as fast as its app cannot starve the others either.
 pub(crate) const READS_PER_TURN: u32 = 32;
 
+/// Bytes of files that one connection may send in one turn, so that a client as fast as the page cache cannot starve the others.
+pub(crate) const FILE_BYTES_PER_TURN: usize = 1024 * 1024;
+
 /// Reply bytes that wait for the client before the app is told [`crate::Room::Full`].
 pub(crate) const OUTPUT_HIGH_WATER_BYTES: usize = 64 * 1024;
 

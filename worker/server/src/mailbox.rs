@@ -17,7 +17,7 @@ use crate::{
     Room, Service, Taken, Version,
     http1::{
         chunked::BodyEnd,
-        head::{Expectation, Persistence},
+        head::{Expectation, Persistence, Trailers},
     },
     inbound::Inbound,
     limits::OUTPUT_HIGH_WATER_BYTES,
@@ -61,6 +61,7 @@ pub(crate) struct RequestTraits {
     pub(crate) version: Version,
     pub(crate) persistence: Persistence,
     pub(crate) expectation: Expectation,
+    pub(crate) trailers: Trailers,
     pub(crate) reply_body: ReplyBody,
 }
 
@@ -98,6 +99,7 @@ impl<C> Mailbox<C> {
                 version: Version::Http11,
                 persistence: Persistence::Close,
                 expectation: Expectation::None,
+                trailers: Trailers::Unwanted,
                 reply_body: ReplyBody::Sent,
             }),
             reply: Cell::new(Reply::new(ReplyPhase::Over)),
@@ -259,19 +261,25 @@ impl<C> Mailbox<C> {
         (Taken::Body { more: end == BodyEnd::Open }, Some(copied))
     }
 
-    /// Sends `100 Continue` to a client that waits for it, unless a reply was begun.
+    /// Sends `100 Continue` to a client that waits for it, unless a reply is on its way. A head that is held back lets it pass.
     fn invite_body(&self) {
         let mut request = self.request.get();
-        if request.expectation == Expectation::Continue && self.reply.get().phase == ReplyPhase::Awaited {
-            request.expectation = Expectation::None;
-            self.request.set(request);
-            let mut output = self.output.borrow_mut();
-            self.service.prepare(output.bytes());
-            output.bytes().extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
-            output.seal();
-            drop(output);
-            self.notify();
+        let is_begun = !matches!(self.reply.get().phase, ReplyPhase::Awaited | ReplyPhase::Held);
+        if request.expectation == Expectation::None || is_begun {
+            return;
         }
+        request.expectation = Expectation::None;
+        self.request.set(request);
+        self.send_interim(b"HTTP/1.1 100 Continue\r\n\r\n");
+    }
+
+    /// Sends a whole interim reply before the final one.
+    fn send_interim(&self, reply: &[u8]) {
+        let mut output = self.output.borrow_mut();
+        self.service.prepare(output.bytes());
+        output.insert(reply);
+        drop(output);
+        self.notify();
     }
 
     pub(crate) fn wake_on_receive(&self, epoch: u32, waker: Waker) {

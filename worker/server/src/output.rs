@@ -1,7 +1,16 @@
-//! What waits to be written to a client, in order: small things copied into one buffer, large chunks of the app in between as
-//! they are. Knows neither HTTP nor the connection; runs no code of the app but `Chunk::as_ref`.
+//! What waits to be written to a client, in order: small things copied into one buffer, large chunks of the app and ranges of
+//! files in between as they are. Knows neither HTTP nor the connection; runs no code of the app but `Chunk::as_ref`.
 
-use std::{collections::VecDeque, io::IoSlice};
+mod file_range;
+
+use std::{
+    collections::VecDeque,
+    io::{self, IoSlice},
+};
+
+use self::file_range::Block;
+pub(crate) use self::file_range::FileRange;
+use crate::FileSending;
 
 /// Slices that one `writev` takes. A reply rarely has more than three parts.
 const SLICES: usize = 16;
@@ -17,19 +26,29 @@ pub(crate) struct Output<C> {
     /// `bytes[..sealed]` may be written; what follows is a head that is still held back.
     sealed: usize,
     chunks: VecDeque<PlacedChunk<C>>,
-    /// Bytes of chunks that wait.
+    /// Bytes of chunks and files that wait.
     chunk_bytes: usize,
+    /// Files among the chunks.
+    files: usize,
+    /// What was read of the first file, where the kernel does not send it.
+    block: Block,
     /// Written chunks, kept until they can be dropped outside every borrow: their drop may run code of the app.
     spent: Vec<C>,
 }
 
-/// A chunk that goes out before `bytes[position..]`.
+/// What goes out before `bytes[position..]`.
 #[derive(Debug)]
 struct PlacedChunk<C> {
     position: usize,
-    chunk: C,
+    content: Content<C>,
     length: usize,
     written: usize,
+}
+
+#[derive(Debug)]
+enum Content<C> {
+    Chunk(C),
+    File(FileRange),
 }
 
 impl<C> Default for Output<C> {
@@ -40,6 +59,8 @@ impl<C> Default for Output<C> {
             sealed: 0,
             chunks: VecDeque::new(),
             chunk_bytes: 0,
+            files: 0,
+            block: Block::default(),
             spent: Vec::new(),
         }
     }
@@ -69,6 +90,12 @@ impl<C> Output<C> {
     /// Lets everything appended so far be written.
     pub(crate) fn seal(&mut self) {
         self.sealed = self.bytes.len();
+    }
+
+    /// Puts bytes before a head that is held back, and lets them be written.
+    pub(crate) fn insert(&mut self, bytes: &[u8]) {
+        self.bytes.splice(self.sealed..self.sealed, bytes.iter().copied());
+        self.sealed += bytes.len();
     }
 
     /// Forgets what was appended since the last [`Output::seal`].
@@ -104,13 +131,65 @@ impl<C> Output<C> {
             chunk.written += large;
             self.chunk_bytes -= large;
             count -= large;
+            if let Content::File(_) = chunk.content {
+                self.block.advance(large);
+            }
             if chunk.written == chunk.length
                 && let Some(chunk) = self.chunks.pop_front()
             {
-                self.spent.push(chunk.chunk);
+                match chunk.content {
+                    Content::Chunk(chunk) => self.spent.push(chunk),
+                    Content::File(_) => {
+                        self.files -= 1;
+                        // A connection that waits for its next request holds no buffer.
+                        self.block = Block::default();
+                    }
+                }
             }
         }
         self.compact();
+    }
+
+    /// Appends a range of a file. Must not be empty.
+    pub(crate) fn push_file(&mut self, range: FileRange, length: usize) {
+        self.chunk_bytes += length;
+        self.files += 1;
+        let content = Content::File(range);
+        self.chunks.push_back(PlacedChunk { position: self.bytes.len(), content, length, written: 0 });
+    }
+
+    /// Whether a file is among what waits.
+    pub(crate) fn has_files(&self) -> bool {
+        self.files > 0
+    }
+
+    /// The range that the kernel is to send now, and how much of it at most; None while something else comes first.
+    pub(crate) fn file_for_kernel(&self, sending: FileSending) -> Option<(&FileRange, u64, usize)> {
+        let first = self.chunks.front().filter(|first| first.position == self.sent)?;
+        match &first.content {
+            Content::File(range) if range.is_for_kernel(first.length, sending) => {
+                Some((range, range.offset + first.written as u64, first.length - first.written))
+            }
+            Content::File(_) | Content::Chunk(_) => None,
+        }
+    }
+
+    /// Reads what is next of the first file, unless the kernel is to send it or something was read already.
+    ///
+    /// # Errors
+    /// The system's; `UnexpectedEof` when the file ends before the range does.
+    pub(crate) fn read_file(&mut self, sending: FileSending) -> io::Result<()> {
+        // Nothing that is written next can lie behind the first file.
+        let first = self.chunks.iter().take(SLICES).find_map(|it| match &it.content {
+            Content::File(range) => Some((range, it)),
+            Content::Chunk(_) => None,
+        });
+        match first {
+            Some((range, it)) if !range.is_for_kernel(it.length, sending) => {
+                self.block.fill(range, it.written as u64, it.length - it.written)
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     fn compact(&mut self) {
@@ -137,16 +216,17 @@ impl<C: AsRef<[u8]>> Output<C> {
     pub(crate) fn push_chunk(&mut self, chunk: C) {
         let length = chunk.as_ref().len();
         self.chunk_bytes += length;
-        self.chunks.push_back(PlacedChunk { position: self.bytes.len(), chunk, length, written: 0 });
+        let content = Content::Chunk(chunk);
+        self.chunks.push_back(PlacedChunk { position: self.bytes.len(), content, length, written: 0 });
     }
 
-    /// What is to be written next, as far as one call takes it.
+    /// What is to be written next, as far as one call takes it: of a file only what was read.
     pub(crate) fn with_slices<R>(&self, write: impl FnOnce(&[IoSlice<'_>]) -> R) -> R {
         if self.chunks.is_empty() {
             return write(&[IoSlice::new(&self.bytes[self.sent..self.sealed])]);
         }
         let mut slices = [IoSlice::new(&[]); SLICES];
-        let (mut count, mut position) = (0, self.sent);
+        let (mut count, mut position, mut is_file_read) = (0, self.sent, false);
         for chunk in &self.chunks {
             if count + 2 > SLICES {
                 return write(&slices[..count]);
@@ -156,8 +236,24 @@ impl<C: AsRef<[u8]>> Output<C> {
                 position = chunk.position;
                 count += 1;
             }
-            slices[count] = IoSlice::new(&chunk.chunk.as_ref()[chunk.written..chunk.length]);
-            count += 1;
+            match &chunk.content {
+                Content::Chunk(bytes) => {
+                    slices[count] = IoSlice::new(&bytes.as_ref()[chunk.written..chunk.length]);
+                    count += 1;
+                }
+                Content::File(_) if is_file_read => return write(&slices[..count]),
+                Content::File(_) => {
+                    let block = self.block.rest();
+                    if !block.is_empty() {
+                        slices[count] = IoSlice::new(block);
+                        count += 1;
+                    }
+                    if block.len() < chunk.length - chunk.written {
+                        return write(&slices[..count]);
+                    }
+                    is_file_read = true;
+                }
+            }
         }
         if self.sealed > position && count < SLICES {
             slices[count] = IoSlice::new(&self.bytes[position..self.sealed]);

@@ -14,7 +14,7 @@ use worker_server::{Exchange, Room, Taken};
 
 use super::{
     known::{Immortal, copy_dict, known, set},
-    message::{self, Sent},
+    message::{self, Reply, Sent},
     wait::{Done, Wait},
 };
 use crate::{
@@ -70,7 +70,7 @@ pub(super) enum Direction {
 
 /// The content of the object.
 pub(super) struct Channel {
-    exchange: Exchange<Bytes>,
+    reply: Reply,
     receiving: Waiters,
     sending: Waiters,
 }
@@ -85,21 +85,22 @@ struct Waiters {
 impl Channel {
     /// Makes the object; None with an exception when there is no memory.
     pub(super) fn object(exchange: Exchange<Bytes>) -> Option<Owned> {
-        let channel = Self { exchange, receiving: Waiters::default(), sending: Waiters::default() };
+        let channel =
+            Self { reply: Reply::new(exchange), receiving: Waiters::default(), sending: Waiters::default() };
         // SAFETY: the interpreter is held and the type was made.
         unsafe { Owned::steal(CHANNEL.object(Some(call), channel)) }
     }
 
     /// The request's exchange.
     pub(super) fn exchange(&self) -> &Exchange<Bytes> {
-        &self.exchange
+        &self.reply.exchange
     }
 
     /// Tries to complete. None when it must wait; Some(None) with an exception set when Python failed.
     pub(super) fn attempt(&self, direction: Direction) -> Option<Option<Owned>> {
         match direction {
             Direction::Receive => {
-                let (taken, body) = self.exchange.receive(|bytes| {
+                let (taken, body) = self.exchange().receive(|bytes| {
                     if bytes.is_empty() { Some(known().empty_bytes.owned()) } else { new_bytes(bytes) }
                 });
                 match taken {
@@ -109,7 +110,7 @@ impl Channel {
                 }
             }
             Direction::Send => {
-                (self.exchange.is_over() || self.exchange.room() == Room::Free).then(|| Some(none()))
+                (self.exchange().is_over() || self.exchange().room() == Room::Free).then(|| Some(none()))
             }
         }
     }
@@ -140,8 +141,8 @@ impl Channel {
             });
             waiters.parked.set(Some(key));
             match direction {
-                Direction::Receive => channel.exchange.wake_on_receive(key.waker()),
-                Direction::Send => channel.exchange.wake_on_room(key.waker()),
+                Direction::Receive => channel.exchange().wake_on_receive(key.waker()),
+                Direction::Send => channel.exchange().wake_on_room(key.waker()),
             }
         }
         Some(future)
@@ -166,7 +167,7 @@ impl Channel {
 
     fn send(&self, this: *mut PyObject, message: *mut PyObject) -> *mut PyObject {
         // SAFETY: Python passes living objects.
-        match unsafe { message::send(&self.exchange, message) } {
+        match unsafe { message::send(&self.reply, message) } {
             // SAFETY: as above.
             Some(Sent::Full) => Wait::object(unsafe { Owned::borrow(this) }, Direction::Send),
             Some(Sent::Done) => done(),

@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 
 use pyo3::ffi::{self, PyObject};
 
+use super::extensions::ExtensionDicts;
 use crate::object::{Owned, interned, new_bytes};
 
 /// An object that is never freed.
@@ -55,7 +56,13 @@ known_texts! {
     #[cfg(Py_3_12)]
     eager_start = c"eager_start";
     extensions = c"extensions";
+    file = c"file";
+    count = c"count";
     headers = c"headers";
+    links = c"links";
+    more_trailers = c"more_trailers";
+    offset = c"offset";
+    trailers = c"trailers";
     http = c"http";
     https = c"https";
     http_disconnect = c"http.disconnect";
@@ -99,6 +106,7 @@ pub(super) struct Known {
     pub(super) request_message: Immortal,
     /// `{"type": "http.disconnect"}`
     pub(super) disconnect_message: Immortal,
+    pub(super) extensions: ExtensionDicts,
 }
 
 static KNOWN: OnceLock<Known> = OnceLock::new();
@@ -136,6 +144,7 @@ fn make() -> Option<Known> {
         empty_bytes,
         request_message: Immortal::new(request_message),
         disconnect_message: Immortal::new(disconnect_message),
+        extensions: ExtensionDicts::make()?,
     })
 }
 

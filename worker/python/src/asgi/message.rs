@@ -3,7 +3,10 @@
 
 #![expect(unsafe_code, reason = "C API on the request path")]
 
-use std::slice;
+use std::{
+    cell::{Cell, RefCell},
+    slice,
+};
 
 use pyo3::{
     PyErr, Python,
@@ -13,8 +16,12 @@ use pyo3::{
 };
 use worker_server::{Exchange, Last, ReplyError, Room};
 
-use super::known::{Immortal, known};
-use crate::object::{Bytes, Owned, bytes_of};
+use super::{
+    extensions,
+    fields::Fields,
+    known::{Immortal, known},
+};
+use crate::object::{Bytes, Owned};
 
 /// What became of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,8 +32,79 @@ pub(super) enum Sent {
     Full,
 }
 
+impl From<Room> for Sent {
+    fn from(room: Room) -> Self {
+        match room {
+            Room::Free => Self::Done,
+            Room::Full => Self::Full,
+        }
+    }
+}
+
+/// The reply of one request, as messages make it.
+pub(super) struct Reply {
+    pub(super) exchange: Exchange<Bytes>,
+    end: Cell<ReplyEnd>,
+    /// Trailer fields that came before the last message of theirs.
+    pub(super) trailers: RefCell<Vec<Fields>>,
+}
+
+/// What ends the reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ReplyEnd {
+    /// The last part of the body.
+    Body,
+    /// Trailers, which the start announced; the body may go on.
+    Trailers,
+    /// Trailers, and nothing else may come before.
+    TrailersAlone,
+}
+
+impl Reply {
+    pub(super) fn new(exchange: Exchange<Bytes>) -> Self {
+        Self { exchange, end: Cell::new(ReplyEnd::Body), trailers: RefCell::default() }
+    }
+
+    /// Sends a part of the body, of which the application says whether it is the last; `kind` is the message that it came in.
+    pub(super) fn part(
+        &self,
+        last: Last,
+        kind: &str,
+        send: impl FnOnce(&Exchange<Bytes>, Last) -> Result<Room, ReplyError>,
+    ) -> Result<Sent, Refused> {
+        let (last, end) = match (self.end.get(), last) {
+            (ReplyEnd::Body, last) => (last, ReplyEnd::Body),
+            (ReplyEnd::Trailers, Last::No) => (Last::No, ReplyEnd::Trailers),
+            (ReplyEnd::Trailers, Last::Yes) => (Last::No, ReplyEnd::TrailersAlone),
+            (ReplyEnd::TrailersAlone, _) if self.exchange.is_over() => return Ok(Sent::Done),
+            (ReplyEnd::TrailersAlone, _) => {
+                let message = "the body is complete: 'http.response.trailers' comes next";
+                return Err(PyRuntimeError::new_err(message).into());
+            }
+        };
+        let wrong = match send(&self.exchange, last) {
+            Ok(room) => {
+                self.end.set(end);
+                return Ok(Sent::from(room));
+            }
+            Err(ReplyError::Disconnected) => return Ok(Sent::Done),
+            Err(ReplyError::TooLong) => "the body is longer than the reply's Content-Length".to_owned(),
+            Err(ReplyError::TooShort) => "the body is shorter than the reply's Content-Length".to_owned(),
+            Err(ReplyError::OutOfOrder | ReplyError::InvalidStatus | ReplyError::InvalidHeader) => {
+                format!("'{kind}' was sent before 'http.response.start'")
+            }
+        };
+        Err(PyRuntimeError::new_err(wrong).into())
+    }
+
+    /// Whether trailers may come now.
+    pub(super) fn awaits_trailers(&self) -> bool {
+        self.end.get() == ReplyEnd::TrailersAlone || self.exchange.is_over()
+    }
+}
+
 /// Why a message is refused: an exception is set, or this one is to be raised.
-enum Refused {
+pub(super) enum Refused {
     AlreadySet,
     With(PyErr),
 }
@@ -41,9 +119,9 @@ impl From<PyErr> for Refused {
 ///
 /// # Safety
 /// `message` is alive and the interpreter is held.
-pub(super) unsafe fn send(exchange: &Exchange<Bytes>, message: *mut PyObject) -> Option<Sent> {
+pub(super) unsafe fn send(reply: &Reply, message: *mut PyObject) -> Option<Sent> {
     // SAFETY: the caller's promise.
-    match unsafe { take(exchange, message) } {
+    match unsafe { take(reply, message) } {
         Ok(sent) => Some(sent),
         Err(Refused::AlreadySet) => None,
         Err(Refused::With(error)) => {
@@ -54,20 +132,24 @@ pub(super) unsafe fn send(exchange: &Exchange<Bytes>, message: *mut PyObject) ->
     }
 }
 
-unsafe fn take(exchange: &Exchange<Bytes>, message: *mut PyObject) -> Result<Sent, Refused> {
+unsafe fn take(reply: &Reply, message: *mut PyObject) -> Result<Sent, Refused> {
     let text = &known().text;
     // SAFETY: the caller's promise, passed on.
     unsafe {
         let kind = item(message, text.type_)?.ok_or_else(|| missing("type"))?;
         match text_of(kind.as_ptr()).unwrap_or_default() {
-            b"http.response.body" => take_body(exchange, message),
-            b"http.response.start" => take_start(exchange, message),
+            b"http.response.body" => take_body(reply, message),
+            b"http.response.start" => take_start(reply, message),
+            b"http.response.trailers" => extensions::take_trailers(reply, message),
+            b"http.response.pathsend" => extensions::take_path(reply, message),
+            b"http.response.zerocopysend" => extensions::take_file(reply, message),
+            b"http.response.early_hint" => extensions::take_early_hint(reply, message),
             _ => Err(unexpected(&kind)),
         }
     }
 }
 
-unsafe fn take_start(exchange: &Exchange<Bytes>, message: *mut PyObject) -> Result<Sent, Refused> {
+unsafe fn take_start(reply: &Reply, message: *mut PyObject) -> Result<Sent, Refused> {
     let text = &known().text;
     // SAFETY: the caller's promise; all objects read here are kept alive by `headers` and `status`.
     unsafe {
@@ -77,9 +159,17 @@ unsafe fn take_start(exchange: &Exchange<Bytes>, message: *mut PyObject) -> Resu
             Some(headers) => Some(Fields::read(&headers)?),
             None => None,
         };
+        let has_trailers =
+            has_more_than_a_head(message, headers.is_some()) && is_set(message, text.trailers)?;
         let fields = headers.as_ref().map(Fields::iter).into_iter().flatten();
-        match exchange.head(status, fields) {
-            Ok(()) | Err(ReplyError::Disconnected) => Ok(Sent::Done),
+        match reply.exchange.head(status, fields) {
+            Ok(()) => {
+                if has_trailers {
+                    reply.end.set(ReplyEnd::Trailers);
+                }
+                Ok(Sent::Done)
+            }
+            Err(ReplyError::Disconnected) => Ok(Sent::Done),
             Err(ReplyError::InvalidStatus) => {
                 Err(PyValueError::new_err(format!("{status} is no final HTTP status (200 to 999)")).into())
             }
@@ -94,40 +184,41 @@ unsafe fn take_start(exchange: &Exchange<Bytes>, message: *mut PyObject) -> Resu
     }
 }
 
-unsafe fn take_body(exchange: &Exchange<Bytes>, message: *mut PyObject) -> Result<Sent, Refused> {
+unsafe fn take_body(reply: &Reply, message: *mut PyObject) -> Result<Sent, Refused> {
     let known = known();
     // SAFETY: the caller's promise, passed on.
     unsafe {
-        let last = match item(message, known.text.more_body)? {
-            Some(more) => match ffi::PyObject_IsTrue(more.as_ptr()) {
-                0 => Last::Yes,
-                1 => Last::No,
-                _ => return Err(Refused::AlreadySet),
-            },
-            None => Last::Yes,
-        };
+        let last = if is_set(message, known.text.more_body)? { Last::No } else { Last::Yes };
         let body = match item(message, known.text.body)? {
             Some(body) => body_bytes(body)?,
             None => Bytes::new(known.empty_bytes.owned()).ok_or(Refused::AlreadySet)?,
         };
-        match exchange.body(body, last) {
-            Ok(Room::Free) | Err(ReplyError::Disconnected) => Ok(Sent::Done),
-            Ok(Room::Full) => Ok(Sent::Full),
-            Err(ReplyError::TooLong) => {
-                Err(PyRuntimeError::new_err("the body is longer than the reply's Content-Length").into())
-            }
-            Err(ReplyError::TooShort) => {
-                Err(PyRuntimeError::new_err("the body is shorter than the reply's Content-Length").into())
-            }
-            Err(ReplyError::OutOfOrder | ReplyError::InvalidStatus | ReplyError::InvalidHeader) => {
-                Err(PyRuntimeError::new_err("'http.response.body' was sent before 'http.response.start'")
-                    .into())
-            }
+        reply.part(last, "http.response.body", |exchange, last| exchange.body(body, last))
+    }
+}
+
+/// Whether a start message has room for more keys than the usual three: looking one up is not free.
+unsafe fn has_more_than_a_head(message: *mut PyObject, has_headers: bool) -> bool {
+    // SAFETY: the caller's message is alive.
+    unsafe { ffi::PyDict_Check(message) == 0 || ffi::PyDict_Size(message) > if has_headers { 3 } else { 2 } }
+}
+
+/// Whether an item is there and true.
+pub(super) unsafe fn is_set(message: *mut PyObject, key: Immortal) -> Result<bool, Refused> {
+    // SAFETY: the caller's promise, passed on.
+    unsafe {
+        match item(message, key)? {
+            Some(value) => match ffi::PyObject_IsTrue(value.as_ptr()) {
+                0 => Ok(false),
+                1 => Ok(true),
+                _ => Err(Refused::AlreadySet),
+            },
+            None => Ok(false),
         }
     }
 }
 
-fn missing(key: &str) -> Refused {
+pub(super) fn missing(key: &str) -> Refused {
     PyKeyError::new_err(key.to_owned()).into()
 }
 
@@ -141,7 +232,7 @@ fn unexpected(kind: &Owned) -> Refused {
     .into()
 }
 
-fn wrong_type(what: &str, wanted: &str, found: *mut PyObject) -> Refused {
+pub(super) fn wrong_type(what: &str, wanted: &str, found: *mut PyObject) -> Refused {
     // SAFETY: callers pass living objects; the interpreter is held.
     let py = unsafe { Python::assume_attached() };
     // SAFETY: as above.
@@ -151,7 +242,7 @@ fn wrong_type(what: &str, wanted: &str, found: *mut PyObject) -> Refused {
 }
 
 /// An item of the message; None when the key is missing.
-unsafe fn item(message: *mut PyObject, key: Immortal) -> Result<Option<Owned>, Refused> {
+pub(super) unsafe fn item(message: *mut PyObject, key: Immortal) -> Result<Option<Owned>, Refused> {
     // SAFETY: the caller's promise; a dict's item is borrowed and made strong at once.
     unsafe {
         if ffi::PyDict_Check(message) != 0 {
@@ -218,98 +309,5 @@ unsafe fn body_bytes(body: Owned) -> Result<Bytes, Refused> {
             return Err(wrong_type("'body'", "bytes", pointer));
         }
         Owned::steal(ffi::PyBytes_FromObject(pointer)).and_then(Bytes::new).ok_or(Refused::AlreadySet)
-    }
-}
-
-/// The headers of a reply: checked to be pairs of bytes, and held while the engine reads them.
-struct Fields {
-    /// A list or tuple of lists or tuples of two `bytes`.
-    pairs: Owned,
-}
-
-impl Fields {
-    /// Reads any iterable of pairs.
-    unsafe fn read(headers: &Owned) -> Result<Self, Refused> {
-        // SAFETY: the object is alive; sequences made by PySequence_Fast are lists or tuples.
-        unsafe {
-            let message = c"'headers' must be an iterable of pairs";
-            let pairs = Owned::steal(ffi::PySequence_Fast(headers.as_ptr(), message.as_ptr()))
-                .ok_or(Refused::AlreadySet)?;
-            for index in 0..fast_size(pairs.as_ptr()) {
-                let pair = fast_item(pairs.as_ptr(), index);
-                if !is_list_or_tuple(pair) {
-                    return Self::read_unusual(&pairs);
-                }
-                check_pair(pair)?;
-            }
-            Ok(Self { pairs })
-        }
-    }
-
-    /// Pairs that are neither lists nor tuples become tuples first.
-    unsafe fn read_unusual(pairs: &Owned) -> Result<Self, Refused> {
-        // SAFETY: as above; the new list keeps the new tuples alive.
-        unsafe {
-            let tuples = Owned::steal(ffi::PyList_New(0)).ok_or(Refused::AlreadySet)?;
-            for index in 0..fast_size(pairs.as_ptr()) {
-                let pair = Owned::steal(ffi::PySequence_Tuple(fast_item(pairs.as_ptr(), index)))
-                    .ok_or(Refused::AlreadySet)?;
-                check_pair(pair.as_ptr())?;
-                if ffi::PyList_Append(tuples.as_ptr(), pair.as_ptr()) != 0 {
-                    return Err(Refused::AlreadySet);
-                }
-            }
-            Ok(Self { pairs: tuples })
-        }
-    }
-
-    fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        // SAFETY: `read` checked every pair, no Python code has run since, and none runs while the engine iterates.
-        unsafe {
-            let pairs = self.pairs.as_ptr();
-            (0..fast_size(pairs)).filter_map(move |index| {
-                let pair = fast_item(pairs, index);
-                Some((bytes_of(fast_item(pair, 0))?, bytes_of(fast_item(pair, 1))?))
-            })
-        }
-    }
-}
-
-/// The size of a list or tuple.
-unsafe fn fast_size(sequence: *mut PyObject) -> ffi::Py_ssize_t {
-    // SAFETY: the caller passes a list or tuple, whose size stands in its head.
-    unsafe { ffi::Py_SIZE(sequence) }
-}
-
-unsafe fn is_list_or_tuple(object: *mut PyObject) -> bool {
-    // SAFETY: the caller's object is alive.
-    unsafe { ffi::PyList_Check(object) != 0 || ffi::PyTuple_Check(object) != 0 }
-}
-
-/// A borrowed item of a list or tuple; the index is in range.
-unsafe fn fast_item(sequence: *mut PyObject, index: ffi::Py_ssize_t) -> *mut PyObject {
-    // SAFETY: the caller passes a list or tuple and a valid index.
-    unsafe {
-        if ffi::PyTuple_Check(sequence) != 0 {
-            ffi::PyTuple_GET_ITEM(sequence, index)
-        } else {
-            ffi::PyList_GET_ITEM(sequence, index)
-        }
-    }
-}
-
-unsafe fn check_pair(pair: *mut PyObject) -> Result<(), Refused> {
-    // SAFETY: the caller passes a living list or tuple.
-    unsafe {
-        if fast_size(pair) != 2 {
-            return Err(PyValueError::new_err("each header must be a pair of name and value").into());
-        }
-        for (index, what) in [(0, "a header's name"), (1, "a header's value")] {
-            let part = fast_item(pair, index);
-            if ffi::PyBytes_Check(part) == 0 {
-                return Err(wrong_type(what, "bytes", part));
-            }
-        }
-        Ok(())
     }
 }

@@ -70,7 +70,7 @@ impl ScopeBuilder {
 
     /// The scope of one request, whose path stands in the template already. None with a Python exception set when memory runs out.
     pub(super) fn scope(&self, template: &Owned, head: &RequestHead<'_>) -> Option<Owned> {
-        let Known { text, .. } = known();
+        let Known { text, extensions, .. } = known();
         let scope = copy_dict(template.as_ptr())?;
         match head.version {
             Version::Http11 => {}
@@ -85,7 +85,7 @@ impl ScopeBuilder {
         }
         set(&scope, text.headers, &self.headers(head.headers)?)?;
         set(&scope, text.state, &copy_dict(self.state.as_ptr())?)?;
-        set(&scope, text.extensions, &new_dict()?)?;
+        set(&scope, text.extensions, &copy_dict(extensions.offered(head.offers).as_ptr())?)?;
         Some(scope)
     }
 

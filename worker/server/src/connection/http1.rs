@@ -6,6 +6,7 @@ mod closing;
 mod replies;
 mod requests;
 mod time_limits;
+mod writing;
 
 use std::{
     pin::Pin,
@@ -23,7 +24,7 @@ use crate::{
     drain::{DrainPhase, Registration},
     http1::chunked::BodyEnd,
     inbound::BUFFER_BYTES,
-    limits::{OUTPUT_HIGH_WATER_BYTES, OUTPUT_LOW_WATER_BYTES, READS_PER_TURN, REQUESTS_PER_TURN},
+    limits::{FILE_BYTES_PER_TURN, OUTPUT_HIGH_WATER_BYTES, READS_PER_TURN, REQUESTS_PER_TURN},
     mailbox::{Mailbox, ReplyPhase},
 };
 
@@ -104,6 +105,7 @@ struct TurnState {
     now: Instant,
     requests_left: u32,
     reads_left: u32,
+    file_bytes_left: usize,
     reads: Readiness,
     writes: Readiness,
 }
@@ -232,80 +234,6 @@ impl<Io: Transport, A: App> Http1<Io, A> {
             Phase::Discard { .. } => self.discard_body(),
             Phase::Closing(_) | Phase::Lingering { .. } => self.say_farewell(context),
             Phase::Closed => Progress::None,
-        }
-    }
-
-    /// Writes what waits, until it is gone or the socket is full.
-    fn write(&mut self, context: &mut Context<'_>) -> Progress {
-        let mut progress = Progress::None;
-        loop {
-            let mut output = self.mailbox.output.borrow_mut();
-            let waiting = output.waiting();
-            if self.turn.writes == Readiness::Blocked {
-                break;
-            }
-            if waiting == 0 {
-                drop(output);
-                self.flush(context);
-                break;
-            }
-            let io = Pin::new(&mut self.io);
-            let result = output.with_slices(|slices| match slices {
-                [slice] => io.poll_write(context, slice),
-                slices => io.poll_write_vectored(context, slices),
-            });
-            match result {
-                Poll::Ready(Ok(count)) if count > 0 => output.advance(count),
-                Poll::Ready(Ok(_) | Err(_)) => {
-                    drop(output);
-                    self.abandon();
-                    return Progress::Made;
-                }
-                Poll::Pending => {
-                    self.turn.writes = Readiness::Blocked;
-                    self.write_stalled_since.get_or_insert(self.turn.now);
-                    break;
-                }
-            }
-            progress = Progress::Made;
-            let is_empty = output.waiting() == 0;
-            drop(output);
-            self.write_stalled_since = (!is_empty).then_some(self.turn.now);
-            self.flush = Flush::Due;
-            self.drop_spent_chunks();
-        }
-        if progress == Progress::Made && self.mailbox.output.borrow().waiting() <= OUTPUT_LOW_WATER_BYTES {
-            self.mailbox.wake_sender();
-        }
-        progress
-    }
-
-    /// All is written: makes the transport send it, and tells the meter.
-    fn flush(&mut self, context: &mut Context<'_>) {
-        if self.flush == Flush::Done {
-            return;
-        }
-        match Pin::new(&mut self.io).poll_flush(context) {
-            Poll::Ready(Ok(())) => {
-                self.flush = Flush::Done;
-                self.write_stalled_since = None;
-                self.report();
-            }
-            Poll::Ready(Err(_)) => self.abandon(),
-            Poll::Pending => {
-                self.turn.writes = Readiness::Blocked;
-                self.write_stalled_since.get_or_insert(self.turn.now);
-            }
-        }
-    }
-
-    /// Drops chunks that were written, outside every borrow: their drop may run code of the app.
-    fn drop_spent_chunks(&self) {
-        loop {
-            let spent = self.mailbox.output.borrow_mut().pop_spent();
-            if spent.is_none() {
-                break;
-            }
         }
     }
 
@@ -439,6 +367,7 @@ impl TurnState {
             now,
             requests_left: REQUESTS_PER_TURN,
             reads_left: READS_PER_TURN,
+            file_bytes_left: FILE_BYTES_PER_TURN,
             reads: Readiness::Unknown,
             writes: Readiness::Unknown,
         }

@@ -32,6 +32,7 @@ pub(crate) struct Head {
     pub(crate) body: BodyLength,
     pub(crate) persistence: Persistence,
     pub(crate) expectation: Expectation,
+    pub(crate) trailers: Trailers,
     /// The authority of an absolute target that came without a Host field to replace.
     pub(crate) added_host: Option<Span>,
     /// Bytes of the head, its last line end included.
@@ -56,6 +57,15 @@ pub(crate) enum Expectation {
     None,
     /// It waits for `100 Continue`.
     Continue,
+}
+
+/// Whether the client takes trailer fields (`TE: trailers`, RFC 9110 §10.1.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trailers {
+    /// It does not say so: they are dropped.
+    Unwanted,
+    /// It does.
+    Wanted,
 }
 
 /// What the bytes so far amount to.
@@ -192,6 +202,7 @@ fn check(parts: Parts, lines: &[u8], fields: &mut [FieldSpan]) -> Result<Head, R
         return Err(Refusal::WebSocket);
     }
     let expectation = if version == Version::Http11 { facts.expectation } else { Expectation::None };
+    let trailers = if version == Version::Http11 { facts.trailers } else { Trailers::Unwanted };
     Ok(Head {
         line: Span::new(0, line_end),
         method,
@@ -201,6 +212,7 @@ fn check(parts: Parts, lines: &[u8], fields: &mut [FieldSpan]) -> Result<Head, R
         body: facts.body(version)?,
         persistence: facts.persistence(version),
         expectation,
+        trailers,
         added_host,
         length,
     })
@@ -241,6 +253,7 @@ struct Facts {
     asks_keep: bool,
     upgrade: Upgrade,
     expectation: Expectation,
+    trailers: Trailers,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -259,6 +272,7 @@ impl Default for Facts {
             asks_keep: false,
             upgrade: Upgrade::None,
             expectation: Expectation::None,
+            trailers: Trailers::Unwanted,
         }
     }
 }
@@ -271,6 +285,12 @@ impl Facts {
             Some(DecisiveField::Expect) => {
                 self.expectation = Expectation::Continue;
                 if value.eq_ignore_ascii_case(b"100-continue") { Ok(()) } else { Err(Refusal::Expectation) }
+            }
+            Some(DecisiveField::Te) => {
+                if list_members(value).any(|member| member.eq_ignore_ascii_case(b"trailers")) {
+                    self.trailers = Trailers::Wanted;
+                }
+                Ok(())
             }
             Some(DecisiveField::Upgrade) => {
                 if list_members(value).any(|member| member.eq_ignore_ascii_case(b"websocket")) {
@@ -318,6 +338,7 @@ impl Facts {
 
 /// The fields that decide about framing and the connection.
 enum DecisiveField {
+    Te,
     Host,
     Expect,
     Upgrade,
@@ -330,6 +351,7 @@ impl DecisiveField {
     /// The length of the name tells most fields from the few that matter.
     fn named(name: &[u8]) -> Option<Self> {
         let (field, spelling): (_, &[u8]) = match name.len() {
+            2 => (Self::Te, b"te"),
             4 => (Self::Host, b"host"),
             6 => (Self::Expect, b"expect"),
             7 => (Self::Upgrade, b"upgrade"),

@@ -3,6 +3,7 @@
 pub(crate) mod chunked;
 pub(crate) mod date;
 pub(crate) mod head;
+pub(crate) mod late_fields;
 pub(crate) mod refusal;
 pub(crate) mod reply;
 pub(crate) mod target;

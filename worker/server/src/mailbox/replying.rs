@@ -5,11 +5,12 @@ use crate::{
     Last, ReplyError, Room, Version,
     http1::{
         chunked::BodyEnd,
-        head::{Expectation, Persistence},
-        reply::{self, ReplyFacts, StatusBody},
+        head::{Expectation, Persistence, Trailers},
+        late_fields,
+        reply::{self, InvalidField, ReplyFacts, StatusBody},
     },
     limits::{COPIED_CHUNK_BYTES, DISCARD_BYTES, OUTPUT_HIGH_WATER_BYTES},
-    output::Output,
+    output::{FileRange, Output},
 };
 
 /// The reply so far.
@@ -111,15 +112,58 @@ impl<C> Mailbox<C> {
         self.reply.set(Reply { status, facts, ..Reply::new(ReplyPhase::Held) });
         Ok(())
     }
+
+    pub(crate) fn early_hint<'f>(
+        &self,
+        epoch: u32,
+        fields: impl Iterator<Item = (&'f [u8], &'f [u8])>,
+    ) -> Result<Room, ReplyError> {
+        let mut hint = b"HTTP/1.1 103 Early Hints\r\n".to_vec();
+        late_fields::write(&mut hint, fields).map_err(|InvalidField| ReplyError::InvalidHeader)?;
+        hint.extend_from_slice(b"\r\n");
+        if !self.is_live(epoch) {
+            return Err(ReplyError::Disconnected);
+        }
+        if !matches!(self.reply.get().phase, ReplyPhase::Awaited | ReplyPhase::Held) {
+            return Err(ReplyError::OutOfOrder);
+        }
+        // HTTP/1.0 knows no interim replies (RFC 9110 §15.2).
+        if self.request.get().version != Version::Http10 {
+            self.send_interim(&hint);
+        }
+        Ok(self.room())
+    }
 }
 
 impl<C: AsRef<[u8]>> Mailbox<C> {
     pub(crate) fn body(&self, epoch: u32, chunk: C, last: Last) -> Result<Room, ReplyError> {
+        let length = chunk.as_ref().len();
+        self.part(epoch, Part::Chunk(chunk), length, last)
+    }
+
+    pub(crate) fn send_file(
+        &self,
+        epoch: u32,
+        range: FileRange,
+        count: u64,
+        last: Last,
+    ) -> Result<Room, ReplyError> {
+        // Beyond the kernel's range there is no file.
+        let end = range.offset.checked_add(count).and_then(|end| i64::try_from(end).ok());
+        let (Some(_), Ok(length)) = (end, isize::try_from(count)) else { return Err(ReplyError::TooLong) };
+        let length = length.unsigned_abs();
+        if self.output.borrow().waiting() > isize::MAX.unsigned_abs() - length {
+            return Err(ReplyError::TooLong);
+        }
+        self.part(epoch, Part::File(range), length, last)
+    }
+
+    /// Takes the next part of the body, `length` bytes long.
+    fn part(&self, epoch: u32, part: Part<C>, length: usize, last: Last) -> Result<Room, ReplyError> {
         if !self.is_live(epoch) {
             return Err(ReplyError::Disconnected);
         }
         let mut reply = self.reply.get();
-        let length = chunk.as_ref().len();
         let mut framing = match reply.phase {
             ReplyPhase::Held => self.framing(&reply, length, last),
             ReplyPhase::Streaming(framing) => framing,
@@ -144,9 +188,9 @@ impl<C: AsRef<[u8]>> Mailbox<C> {
             self.service.prepare(output.bytes());
         }
         if framing != Framing::None {
-            reply.body_bytes += length as u64;
+            reply.body_bytes = reply.body_bytes.saturating_add(length as u64);
         }
-        let copied = append(&mut output, chunk, framing, last);
+        let left = append(&mut output, part, length, framing, last);
         output.seal();
         let room = if output.waiting() < OUTPUT_HIGH_WATER_BYTES { Room::Free } else { Room::Full };
         drop(output);
@@ -157,8 +201,47 @@ impl<C: AsRef<[u8]>> Mailbox<C> {
         self.reply.set(reply);
         self.notify();
         // The chunk's drop may run code of the app, so it comes when all is in order.
-        drop(copied);
+        drop(left);
         Ok(room)
+    }
+
+    pub(crate) fn trailers<'f>(
+        &self,
+        epoch: u32,
+        fields: impl Iterator<Item = (&'f [u8], &'f [u8])>,
+    ) -> Result<(), ReplyError> {
+        let mut lines = Vec::new();
+        late_fields::write(&mut lines, fields).map_err(|InvalidField| ReplyError::InvalidHeader)?;
+        if self.is_live(epoch) && self.reply.get().phase == ReplyPhase::Held {
+            self.part(epoch, Part::Nothing, 0, Last::No)?;
+        }
+        if !self.is_live(epoch) {
+            return Err(ReplyError::Disconnected);
+        }
+        let reply = self.reply.get();
+        let ReplyPhase::Streaming(framing) = reply.phase else { return Err(ReplyError::OutOfOrder) };
+        match framing {
+            Framing::Length(remaining) if remaining > 0 => {
+                self.fail(epoch);
+                return Err(ReplyError::TooShort);
+            }
+            Framing::Chunked => {
+                let mut output = self.output.borrow_mut();
+                let out = output.bytes();
+                self.service.prepare(out);
+                out.extend_from_slice(b"0\r\n");
+                if self.request.get().trailers == Trailers::Wanted {
+                    out.extend_from_slice(&lines);
+                }
+                out.extend_from_slice(b"\r\n");
+                output.seal();
+            }
+            // There is no place for them.
+            Framing::Length(_) | Framing::None | Framing::UntilClose => {}
+        }
+        self.set_phase(ReplyPhase::Complete);
+        self.notify();
+        Ok(())
     }
 
     /// How the body will be delimited, decided with its first part at hand.
@@ -223,34 +306,50 @@ impl<C: AsRef<[u8]>> Mailbox<C> {
     }
 }
 
-/// Appends a part of the body. Returns the chunk if it was copied.
-fn append<C: AsRef<[u8]>>(output: &mut Output<C>, chunk: C, framing: Framing, last: Last) -> Option<C> {
-    let length = chunk.as_ref().len();
+/// A part of a reply's body.
+enum Part<C> {
+    Chunk(C),
+    File(FileRange),
+    /// Only the head is to be sent.
+    Nothing,
+}
+
+/// Appends a part of the body. Returns it if nothing of it has to be kept.
+fn append<C: AsRef<[u8]>>(
+    output: &mut Output<C>,
+    part: Part<C>,
+    length: usize,
+    framing: Framing,
+    last: Last,
+) -> Option<Part<C>> {
     if framing == Framing::None {
-        return Some(chunk);
+        return Some(part);
     }
     let is_chunked = framing == Framing::Chunked;
-    let mut copied = None;
+    let mut left = None;
     if length > 0 {
         if is_chunked {
             reply::write_chunk_size(output.bytes(), length);
         }
-        if length <= COPIED_CHUNK_BYTES {
-            output.bytes().extend_from_slice(chunk.as_ref());
-            copied = Some(chunk);
-        } else {
-            output.push_chunk(chunk);
+        match part {
+            Part::Chunk(chunk) if length <= COPIED_CHUNK_BYTES => {
+                output.bytes().extend_from_slice(chunk.as_ref());
+                left = Some(Part::Chunk(chunk));
+            }
+            Part::Chunk(chunk) => output.push_chunk(chunk),
+            Part::File(range) => output.push_file(range, length),
+            Part::Nothing => {}
         }
         if is_chunked {
             output.bytes().extend_from_slice(b"\r\n");
         }
     } else {
-        copied = Some(chunk);
+        left = Some(part);
     }
     if is_chunked && last == Last::Yes {
         output.bytes().extend_from_slice(b"0\r\n\r\n");
     }
-    copied
+    left
 }
 
 impl Reply {

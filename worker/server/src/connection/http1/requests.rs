@@ -4,10 +4,10 @@ use std::{rc::Rc, task::Context};
 
 use super::{Http1, InFlight, Phase, Progress, ReadResult};
 use crate::{
-    App, BodyLength, Exchange, Header, RequestHead, Transport,
+    App, BodyLength, Exchange, Header, Offers, RequestHead, Transport, Version,
     http1::{
         chunked::BodyEnd,
-        head::{self, Decoded, Expectation, FieldSpan, Head},
+        head::{self, Decoded, Expectation, FieldSpan, Head, Trailers},
         refusal::Refusal,
     },
     limits::{OUTPUT_HIGH_WATER_BYTES, READ_AHEAD_BYTES},
@@ -149,6 +149,7 @@ impl<Io: Transport, A: App> Http1<Io, A> {
             version: head.version,
             persistence: head.persistence,
             expectation: if is_complete { Expectation::None } else { head.expectation },
+            trailers: head.trailers,
             reply_body: if method == b"HEAD" { ReplyBody::Withheld } else { ReplyBody::Sent },
         });
         let exchange = Exchange::new(Rc::clone(&self.mailbox), epoch);
@@ -160,6 +161,11 @@ impl<Io: Transport, A: App> Http1<Io, A> {
                 version: head.version,
                 headers,
                 body: head.body,
+                offers: Offers {
+                    early_hints: head.version == Version::Http11,
+                    trailers: head.trailers == Trailers::Wanted,
+                    files: true,
+                },
                 connection: &self.info,
             };
             self.app.call(&head, exchange);
