@@ -17,5 +17,6 @@ pub fn limits(http: &HttpSettings) -> Limits {
         head_bytes: http.head_bytes as usize,
         header_count: http.header_count as usize,
         body_bytes: (http.body_bytes > 0).then_some(http.body_bytes),
+        websocket: None,
     }
 }

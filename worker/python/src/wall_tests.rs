@@ -149,6 +149,7 @@ fn service() -> Rc<Service> {
         head_bytes: 65536,
         header_count: 100,
         body_bytes: None,
+        websocket: None,
     };
     Service::new(limits, Rc::new(NoMeter), ThisClock, Handle, Drain::new())
 }

@@ -3,7 +3,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, rc::Rc, time::Duration};
 
-use crate::Exchange;
+use crate::{Exchange, WebSocket};
 
 /// An application: called once for each request.
 pub trait App: 'static {
@@ -17,6 +17,15 @@ pub trait App: 'static {
     /// in full before it returns costs no wake-up), and dropping every clone of `exchange` without a complete reply is an answer
     /// too: 500 if no head was sent, else the connection is broken off.
     fn call(&self, head: &RequestHead<'_>, exchange: Exchange<Self::Chunk>);
+
+    /// Begins one WebSocket, whose handshake is in order: the app accepts it or denies it through `socket`, now or later. Called only if
+    /// [`crate::Limits::websocket`] is set; otherwise [`App::call`] gets the handshake as a plain request.
+    ///
+    /// The same holds as for [`App::call`]: it must not block, and may do everything at once.
+    fn websocket(&self, head: &RequestHead<'_>, socket: WebSocket<Self::Chunk>) {
+        // An app that overlooks them answers 500, as to a request that it overlooks.
+        let _ = (head, socket);
+    }
 }
 
 /// A request's head. Borrowed from the read buffer for the time of [`App::call`]: copy what must live longer.
@@ -138,6 +147,10 @@ pub trait Meter: 'static {
     fn request_refused(&self, status: u16) {
         let _ = status;
     }
+    /// A request became a WebSocket. It stays in flight, with status 101, until the WebSocket has ended.
+    fn websocket_opened(&self) {}
+    /// A WebSocket has ended; [`Meter::request_finished`] follows.
+    fn websocket_closed(&self) {}
     /// A time limit cut a request or connection off.
     fn timed_out(&self) {}
 }

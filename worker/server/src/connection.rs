@@ -1,7 +1,9 @@
 //! One connection from its accept to its close, through whatever it speaks on the way. Knows which protocol has the connection
 //! now and hands it from one to the next; what a protocol says is the business of the modules below.
 
+mod handover;
 mod http1;
+pub(crate) mod websocket;
 
 use std::{
     future::Future,
@@ -10,7 +12,11 @@ use std::{
     task::{Context, Poll},
 };
 
-use self::http1::Http1;
+use self::{
+    handover::{NextStage, StageEnd},
+    http1::Http1,
+    websocket::WebSocketStage,
+};
 use crate::{App, ConnectionInfo, Service, Transport};
 
 /// One connection. Poll it until it is ready: then the connection is closed and everything about it was counted.
@@ -22,14 +28,23 @@ pub struct Connection<Io, A: App> {
 }
 
 /// Who has the connection now.
+#[expect(clippy::large_enum_variant, reason = "the large one is what nearly every connection is")]
 enum Stage<Io, A: App> {
     Http1(Http1<Io, A>),
+    WebSocket(Box<WebSocketStage<Io, A::Chunk>>),
+    /// Nobody, while it changes hands.
+    Handed,
 }
 
 impl<Io, A: App> std::fmt::Debug for Connection<Io, A> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Stage::Http1(http1) = &self.stage;
-        formatter.debug_tuple("Connection").field(http1).finish()
+        let mut debug = formatter.debug_tuple("Connection");
+        match &self.stage {
+            Stage::Http1(http1) => debug.field(http1),
+            Stage::WebSocket(websocket) => debug.field(websocket),
+            Stage::Handed => &mut debug,
+        };
+        debug.finish()
     }
 }
 
@@ -39,20 +54,46 @@ impl<Io: Transport, A: App> Connection<Io, A> {
         service.meter.connection_opened();
         Self { stage: Stage::Http1(Http1::new(io, info, app, Rc::clone(&service))), service }
     }
+
+    /// Gives the connection to the next stage.
+    fn hand_over(&mut self, next: NextStage) {
+        self.stage = match (std::mem::replace(&mut self.stage, Stage::Handed), next) {
+            (Stage::Http1(http1), NextStage::WebSocket) => {
+                http1.into_websocket().map_or(Stage::Handed, |stage| Stage::WebSocket(Box::new(stage)))
+            }
+            // Nothing comes after a WebSocket.
+            (Stage::WebSocket(_) | Stage::Handed, NextStage::WebSocket) => return,
+        };
+    }
 }
 
 impl<Io: Transport, A: App> Future for Connection<Io, A> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        match &mut self.get_mut().stage {
-            Stage::Http1(http1) => http1.poll(context),
+        let connection = self.get_mut();
+        loop {
+            let end = match &mut connection.stage {
+                Stage::Http1(http1) => http1.poll(context),
+                Stage::WebSocket(websocket) => Pin::new(websocket).poll(context).map(|()| StageEnd::Closed),
+                Stage::Handed => Poll::Ready(StageEnd::Closed),
+            };
+            match end {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(StageEnd::Closed) => return Poll::Ready(()),
+                Poll::Ready(StageEnd::Next(next)) => connection.hand_over(next),
+            }
         }
     }
 }
 
 impl<Io, A: App> Drop for Connection<Io, A> {
     fn drop(&mut self) {
+        match &mut self.stage {
+            Stage::Http1(http1) => http1.break_off(),
+            // Their own drop does it.
+            Stage::WebSocket(_) | Stage::Handed => {}
+        }
         self.service.meter.connection_closed();
     }
 }

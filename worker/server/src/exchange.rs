@@ -95,6 +95,15 @@ impl<C: AsRef<[u8]> + 'static> Exchange<C> {
         self.mailbox.head(self.epoch, status, headers)
     }
 
+    /// Answers the handshake of a WebSocket: 101, or what the protocol has in its place. These fields are checked as those of
+    /// [`Exchange::head`]; after it the exchange is over.
+    pub(crate) fn switch_to_websocket<'h>(
+        &self,
+        fields: impl Iterator<Item = (&'h [u8], &'h [u8])>,
+    ) -> Result<(), ReplyError> {
+        self.mailbox.switch_to_websocket(self.epoch, fields)
+    }
+
     /// Sends a part of the body. An empty part that is not the last sends the head alone.
     ///
     /// # Errors

@@ -25,6 +25,7 @@ pub fn head(bytes: &[u8]) {
         head_bytes: 256,
         header_count: 6,
         body_bytes: None,
+        websocket: None,
     };
     let mut fields = Vec::new();
     let whole = head::decode(&mut bytes.to_vec(), &limits, &mut fields);

@@ -17,6 +17,8 @@ mod mailbox;
 mod output;
 mod service;
 mod transport;
+mod turns;
+mod websocket;
 
 pub use app::{
     App, BodyLength, ConnectionInfo, Header, Meter, Offers, Peer, RequestHead, RequestOutcome, Scheme,
@@ -25,6 +27,7 @@ pub use app::{
 pub use connection::Connection;
 pub use drain::{Drain, Gone};
 pub use exchange::{Exchange, Last, ReplyError, Room, Taken};
-pub use limits::Limits;
+pub use limits::{Compression, Limits, WebSocketLimits};
 pub use service::{Clock, Service};
 pub use transport::{FileSending, Transport};
+pub use websocket::{AcceptError, Close, MessageKind, Received, SendError, WebSocket};

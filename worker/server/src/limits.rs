@@ -23,6 +23,30 @@ pub struct Limits {
     pub header_count: usize,
     /// Largest request body in bytes (413); `None` for no bound.
     pub body_bytes: Option<u64>,
+    /// Bounds of WebSockets; `None` if the app speaks none: then a handshake is served as the plain request that it also is.
+    pub websocket: Option<WebSocketLimits>,
+}
+
+/// Bounds and time limits of a WebSocket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebSocketLimits {
+    /// Largest message in bytes, inflated (1009).
+    pub message_bytes: usize,
+    /// A ping is sent this often; `None` for never.
+    pub ping_interval: Option<Duration>,
+    /// Something must be heard of the client this long after a ping (1011); `None` for no bound.
+    pub ping_timeout: Option<Duration>,
+    /// Whether messages may be deflated.
+    pub compression: Compression,
+}
+
+/// Whether permessage-deflate (RFC 7692) is accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    /// It is declined.
+    None,
+    /// It is accepted where a client offers it.
+    Deflate,
 }
 
 /// Requests that one connection may start in one turn, so that a client who pipelines cannot starve the others.
@@ -59,6 +83,15 @@ pub(crate) const LINGERING_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The same for an idle connection that a drain closes: no reply is on its way, only a request that crosses the close.
 pub(crate) const IDLE_CLOSE_TIMEOUT: Duration = Duration::from_millis(300);
+
+/// After our close frame, a client has this long to send its own; as `websockets` does it.
+pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The same in a drain: no client delays an exit that it was told of.
+pub(crate) const DRAINING_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A message shorter than this is never deflated: it would hardly gain what the attempt costs.
+pub(crate) const DEFLATE_FROM_BYTES: usize = 64;
 
 /// Bytes of chunk extensions in one body. Nobody uses them in earnest; AWS signatures stay far below.
 pub(crate) const CHUNK_EXTENSION_BYTES: u32 = 16 * 1024;

@@ -5,6 +5,7 @@
 //! a reply's fields.
 
 mod replying;
+mod switching;
 
 use std::{
     cell::{Cell, RefCell},
@@ -198,7 +199,11 @@ impl<C> Mailbox<C> {
                 ReplyPhase::Awaited | ReplyPhase::Heading | ReplyPhase::Held | ReplyPhase::Streaming(_) => {
                     true
                 }
-                ReplyPhase::Complete | ReplyPhase::Failed | ReplyPhase::Broken | ReplyPhase::Over => false,
+                ReplyPhase::Complete
+                | ReplyPhase::Switched
+                | ReplyPhase::Failed
+                | ReplyPhase::Broken
+                | ReplyPhase::Over => false,
             }
     }
 

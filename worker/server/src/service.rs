@@ -13,6 +13,7 @@ use crate::{
     Drain, Limits, Meter,
     http1::{date, head::FieldSpan, reply::ReplyFacts},
     inbound::BUFFER_BYTES,
+    websocket::{deflate::DeflateStates, receiver},
 };
 
 /// The name in the Server header.
@@ -43,6 +44,8 @@ pub struct Service {
     date: RefCell<DateField>,
     read_buffers: RefCell<Vec<Vec<u8>>>,
     reply_buffers: RefCell<Vec<Vec<u8>>>,
+    websocket_buffers: RefCell<Vec<Vec<u8>>>,
+    pub(crate) deflate_states: Rc<DeflateStates>,
     /// The list of the request that is being begun; taken out meanwhile.
     field_list: Cell<Vec<FieldSpan>>,
 }
@@ -75,6 +78,8 @@ impl Service {
             date: RefCell::new(DateField::new()),
             read_buffers: RefCell::default(),
             reply_buffers: RefCell::default(),
+            websocket_buffers: RefCell::default(),
+            deflate_states: Rc::default(),
             field_list: Cell::default(),
         })
     }
@@ -93,6 +98,16 @@ impl Service {
     /// Takes a read buffer back.
     pub(crate) fn spare_read_buffer(&self, buffer: Vec<u8>) {
         keep_spare(&self.read_buffers, buffer);
+    }
+
+    /// A buffer for the messages of a WebSocket, zeroed once in its life.
+    pub(crate) fn websocket_buffer(&self) -> Vec<u8> {
+        self.websocket_buffers.borrow_mut().pop().unwrap_or_else(|| vec![0; receiver::BUFFER_BYTES])
+    }
+
+    /// Takes a buffer for messages back.
+    pub(crate) fn spare_websocket_buffer(&self, buffer: Vec<u8>) {
+        keep_spare(&self.websocket_buffers, buffer);
     }
 
     /// Gives an output without a buffer one.

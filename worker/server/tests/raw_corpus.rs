@@ -155,11 +155,6 @@ fn what_is_not_offered_is_refused_by_name() {
             End::Closed,
         ),
         (
-            "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: WebSocket\r\nSec-WebSocket-Version: 13\r\n\r\n",
-            refused("501 Not Implemented", "WebSocket is not supported"),
-            End::Closed,
-        ),
-        (
             "GET / HTTP/1.1\r\nHost: a\r\nExpect: a-pony\r\n\r\n",
             refused("417 Expectation Failed", "unknown expectation"),
             End::Closed,

@@ -18,6 +18,10 @@ use std::{
 use hyper::rt::ReadBuf;
 
 use self::closing::Linger;
+use super::{
+    handover::{NextStage, StageEnd},
+    websocket::{MeteredHandshake, WebSocketStage},
+};
 use crate::{
     App, ConnectionInfo, RequestOutcome, Service, Transport,
     deadline::{Deadline, Expiry},
@@ -26,6 +30,7 @@ use crate::{
     inbound::BUFFER_BYTES,
     limits::{FILE_BYTES_PER_TURN, OUTPUT_HIGH_WATER_BYTES, READS_PER_TURN, REQUESTS_PER_TURN},
     mailbox::{Mailbox, ReplyPhase},
+    websocket::session::Session,
 };
 
 /// The state of HTTP/1 on one connection.
@@ -40,6 +45,8 @@ pub(super) struct Http1<Io, A: App> {
     mailbox: Rc<Mailbox<A::Chunk>>,
     registration: Registration,
     phase: Phase,
+    /// What the request in flight becomes if the app accepts it.
+    websocket: Option<Rc<Session<A::Chunk>>>,
     /// The request that the meter knows of and that is not reported as finished.
     in_flight: Option<InFlight>,
     /// The reply in flight is complete; it is reported when it is written.
@@ -83,6 +90,8 @@ enum Phase {
         until: Instant,
         discarded: u64,
     },
+    /// Nothing: another protocol takes over.
+    Handed(NextStage),
     Closed,
 }
 
@@ -155,6 +164,7 @@ impl<Io: Transport, A: App> Http1<Io, A> {
             registration: service.drain.register(),
             service,
             phase: Phase::Idle { since: now, served: Served::Nothing },
+            websocket: None,
             in_flight: None,
             outcome: None,
             deadline: Deadline::default(),
@@ -165,10 +175,22 @@ impl<Io: Transport, A: App> Http1<Io, A> {
         }
     }
 
-    /// One turn. Ready when the connection is closed and everything about it was counted.
-    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+    /// The connection as a WebSocket, after [`Http1::poll`] ended with one.
+    pub(super) fn into_websocket(mut self) -> Option<WebSocketStage<Io, A::Chunk>> {
+        let session = self.websocket.take()?;
+        let unread = self.mailbox.inbound.borrow_mut().raw().to_vec();
+        self.mailbox.inbound.borrow_mut().clear();
+        self.mailbox.finish();
+        self.release_buffers();
+        let handshake = self.in_flight.take();
+        let handshake = handshake.map(|it| MeteredHandshake { number: it.number, started: it.started });
+        Some(WebSocketStage::new(self.io, &unread, session, self.registration, handshake))
+    }
+
+    /// One turn. Ready when the connection is closed and everything about it was counted, or when another protocol takes it over.
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<StageEnd> {
         if self.phase == Phase::Closed {
-            return Poll::Ready(());
+            return Poll::Ready(StageEnd::Closed);
         }
         self.turn = TurnState::begin(self.service.clock.now());
         if self.mailbox.begin_turn(context.waker()) {
@@ -182,7 +204,7 @@ impl<Io: Transport, A: App> Http1<Io, A> {
             }
             DrainPhase::Cut => {
                 self.abandon();
-                return Poll::Ready(());
+                return Poll::Ready(StageEnd::Closed);
             }
         }
         let result = self.run(context);
@@ -191,16 +213,19 @@ impl<Io: Transport, A: App> Http1<Io, A> {
     }
 
     /// Does all that can be done now.
-    fn run(&mut self, context: &mut Context<'_>) -> Poll<()> {
+    fn run(&mut self, context: &mut Context<'_>) -> Poll<StageEnd> {
         loop {
             self.advance(context);
+            if let Phase::Handed(next) = self.phase {
+                return Poll::Ready(StageEnd::Next(next));
+            }
             let wrote = self.write(context);
             if self.phase == Phase::Closed {
-                return Poll::Ready(());
+                return Poll::Ready(StageEnd::Closed);
             }
             let read = self.read(context);
             if self.phase == Phase::Closed {
-                return Poll::Ready(());
+                return Poll::Ready(StageEnd::Closed);
             }
             let changed = self.mailbox.take_changed();
             if wrote == Progress::Made || read == Progress::Made || changed {
@@ -233,7 +258,7 @@ impl<Io: Transport, A: App> Http1<Io, A> {
             Phase::Exchange { .. } => self.attend_exchange(),
             Phase::Discard { .. } => self.discard_body(),
             Phase::Closing(_) | Phase::Lingering { .. } => self.say_farewell(context),
-            Phase::Closed => Progress::None,
+            Phase::Handed(_) | Phase::Closed => Progress::None,
         }
     }
 
@@ -284,7 +309,7 @@ impl<Io: Transport, A: App> Http1<Io, A> {
                 inbound.raw_length() < BUFFER_BYTES
             }
             Phase::Discard { .. } | Phase::Lingering { .. } => true,
-            Phase::Closing(_) | Phase::Closed => false,
+            Phase::Closing(_) | Phase::Handed(_) | Phase::Closed => false,
         }
     }
 
@@ -331,9 +356,10 @@ impl<Io: Transport, A: App> Http1<Io, A> {
             Phase::Idle { .. } | Phase::Head { .. } | Phase::Discard { .. } => {
                 self.begin_closing(Linger::Not);
             }
-            Phase::Exchange { .. } if self.mailbox.reply().phase == ReplyPhase::Complete => {}
+            Phase::Exchange { .. }
+                if matches!(self.mailbox.reply().phase, ReplyPhase::Complete | ReplyPhase::Switched) => {}
             Phase::Exchange { .. } | Phase::Lingering { .. } => self.abandon(),
-            Phase::Closing(_) | Phase::Closed => {}
+            Phase::Closing(_) | Phase::Handed(_) | Phase::Closed => {}
         }
     }
 
@@ -350,8 +376,9 @@ impl<Io: Transport, A: App> Http1<Io, A> {
     }
 }
 
-impl<Io, A: App> Drop for Http1<Io, A> {
-    fn drop(&mut self) {
+impl<Io, A: App> Http1<Io, A> {
+    /// The connection is dropped: whatever is in flight ends here.
+    pub(super) fn break_off(&mut self) {
         self.abandon();
         // The chunks are dropped outside the borrow, because their drop may run code of the app.
         let output = std::mem::take(&mut *self.mailbox.output.borrow_mut());

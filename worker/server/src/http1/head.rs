@@ -33,6 +33,7 @@ pub(crate) struct Head {
     pub(crate) persistence: Persistence,
     pub(crate) expectation: Expectation,
     pub(crate) trailers: Trailers,
+    pub(crate) upgrade: Upgrade,
     /// The authority of an absolute target that came without a Host field to replace.
     pub(crate) added_host: Option<Span>,
     /// Bytes of the head, its last line end included.
@@ -48,6 +49,16 @@ pub(crate) enum Persistence {
     KeepByConsent,
     /// Closed.
     Close,
+}
+
+/// What the client wants to speak after the reply (RFC 9110 §7.8). Anything but a well-formed wish for WebSocket is ignored: the
+/// request is served as what it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Upgrade {
+    /// HTTP/1, or what is not spoken here.
+    None,
+    /// WebSocket: a GET without a body in HTTP/1.1 that names it in Upgrade, and Upgrade in Connection.
+    WebSocket,
 }
 
 /// Whether the client waits before it sends the body.
@@ -198,9 +209,7 @@ fn check(parts: Parts, lines: &[u8], fields: &mut [FieldSpan]) -> Result<Head, R
     let line_end = fields.first().map_or(length - 2, |field| field.name.start()) - 2;
     let target = target::parse(method.slice(lines), target.slice(lines))?;
     let added_host = settle_host(target.authority, facts.host, version, lines, fields)?;
-    if facts.upgrade == Upgrade::WebSocket && version == Version::Http11 {
-        return Err(Refusal::WebSocket);
-    }
+    let body = facts.body(version)?;
     let expectation = if version == Version::Http11 { facts.expectation } else { Expectation::None };
     let trailers = if version == Version::Http11 { facts.trailers } else { Trailers::Unwanted };
     Ok(Head {
@@ -209,10 +218,11 @@ fn check(parts: Parts, lines: &[u8], fields: &mut [FieldSpan]) -> Result<Head, R
         path: target.path.map(|path| Span::of(path, lines)),
         query: Span::of(target.query, lines),
         version,
-        body: facts.body(version)?,
+        body,
         persistence: facts.persistence(version),
         expectation,
         trailers,
+        upgrade: facts.upgrade(method.slice(lines), version, body),
         added_host,
         length,
     })
@@ -251,15 +261,10 @@ struct Facts {
     is_chunked: bool,
     asks_close: bool,
     asks_keep: bool,
-    upgrade: Upgrade,
+    asks_upgrade: bool,
+    names_websocket: bool,
     expectation: Expectation,
     trailers: Trailers,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Upgrade {
-    None,
-    WebSocket,
 }
 
 impl Default for Facts {
@@ -270,7 +275,8 @@ impl Default for Facts {
             is_chunked: false,
             asks_close: false,
             asks_keep: false,
-            upgrade: Upgrade::None,
+            asks_upgrade: false,
+            names_websocket: false,
             expectation: Expectation::None,
             trailers: Trailers::Unwanted,
         }
@@ -293,15 +299,15 @@ impl Facts {
                 Ok(())
             }
             Some(DecisiveField::Upgrade) => {
-                if list_members(value).any(|member| member.eq_ignore_ascii_case(b"websocket")) {
-                    self.upgrade = Upgrade::WebSocket;
-                }
+                self.names_websocket |=
+                    list_members(value).any(|member| member.eq_ignore_ascii_case(b"websocket"));
                 Ok(())
             }
             Some(DecisiveField::Connection) => {
                 for option in list_members(value) {
                     self.asks_close |= option.eq_ignore_ascii_case(b"close");
                     self.asks_keep |= option.eq_ignore_ascii_case(b"keep-alive");
+                    self.asks_upgrade |= option.eq_ignore_ascii_case(b"upgrade");
                 }
                 Ok(())
             }
@@ -324,6 +330,16 @@ impl Facts {
             (None, true) => Ok(BodyLength::Chunked),
             (Some(length), false) => Ok(BodyLength::Known(length)),
             (None, false) => Ok(BodyLength::None),
+        }
+    }
+
+    fn upgrade(&self, method: &[u8], version: Version, body: BodyLength) -> Upgrade {
+        let is_asked = self.asks_upgrade && self.names_websocket;
+        match (version, body) {
+            (Version::Http11, BodyLength::None | BodyLength::Known(0)) if is_asked && method == b"GET" => {
+                Upgrade::WebSocket
+            }
+            (Version::Http10 | Version::Http11 | Version::Http2, _) => Upgrade::None,
         }
     }
 
@@ -369,7 +385,7 @@ fn once<V>(place: &mut Option<V>, value: V, otherwise: Refusal) -> Result<(), Re
     if place.replace(value).is_some() { Err(otherwise) } else { Ok(()) }
 }
 
-fn list_members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn list_members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&byte| byte == b',').map(|member| member.trim_ascii())
 }
 

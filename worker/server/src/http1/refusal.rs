@@ -38,8 +38,10 @@ pub(crate) enum Refusal {
     EncodingInHttp10,
     /// An expectation other than `100-continue` (RFC 9110 §10.1.1).
     Expectation,
-    /// A WebSocket handshake.
-    WebSocket,
+    /// A WebSocket handshake without a key of 16 bytes in base64 (RFC 6455 §4.2.1).
+    WebSocketKey,
+    /// A WebSocket handshake of a version other than 13 (RFC 6455 §4.4).
+    WebSocketVersion,
     /// The request line is longer than the limit.
     RequestLineTooLong,
     /// The head is longer than the limit.
@@ -75,14 +77,26 @@ impl Refusal {
             | Self::EncodingInvalid
             | Self::EncodingInHttp10
             | Self::Chunk
-            | Self::Trailer => 400,
+            | Self::Trailer
+            | Self::WebSocketKey => 400,
             Self::Timeout => 408,
             Self::BodyTooLong => 413,
             Self::RequestLineTooLong => 414,
             Self::Expectation => 417,
+            Self::WebSocketVersion => 426,
             Self::HeadTooLong | Self::TooManyFields => 431,
-            Self::Connect | Self::WebSocket => 501,
+            Self::Connect => 501,
             Self::Version => 505,
+        }
+    }
+
+    /// Fields that the reply must have beside the usual ones.
+    pub(crate) fn fields(self) -> &'static [u8] {
+        match self {
+            Self::WebSocketVersion => {
+                b"upgrade: websocket\r\nconnection: Upgrade\r\nsec-websocket-version: 13\r\n"
+            }
+            _ => b"",
         }
     }
 
@@ -106,7 +120,8 @@ impl Refusal {
             Self::EncodingInvalid => "Transfer-Encoding other than chunked",
             Self::EncodingInHttp10 => "Transfer-Encoding in HTTP/1.0",
             Self::Expectation => "unknown expectation",
-            Self::WebSocket => "WebSocket is not supported",
+            Self::WebSocketKey => "invalid Sec-WebSocket-Key",
+            Self::WebSocketVersion => "only version 13 of WebSocket is spoken here",
             Self::RequestLineTooLong => "request line too long",
             Self::HeadTooLong => "header fields too large",
             Self::TooManyFields => "too many header fields",

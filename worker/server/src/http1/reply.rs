@@ -162,6 +162,7 @@ static LOWER_CASE_TOKEN: [u8; 256] = {
 /// The reason phrase, empty for a status without a registered one.
 pub(crate) fn reason(status: u16) -> &'static str {
     match status {
+        101 => "Switching Protocols",
         200 => "OK",
         201 => "Created",
         202 => "Accepted",

@@ -47,6 +47,8 @@ pub(crate) enum ReplyPhase {
     Streaming(Framing),
     /// All of it is on its way.
     Complete,
+    /// All of it is on its way, and after it the connection speaks another protocol.
+    Switched,
     /// The app gave up before anything was on its way.
     Failed,
     /// The app gave up in the middle.
@@ -170,6 +172,7 @@ impl<C: AsRef<[u8]>> Mailbox<C> {
             ReplyPhase::Awaited
             | ReplyPhase::Heading
             | ReplyPhase::Complete
+            | ReplyPhase::Switched
             | ReplyPhase::Failed
             | ReplyPhase::Broken
             | ReplyPhase::Over => return Err(ReplyError::OutOfOrder),
@@ -359,13 +362,13 @@ impl Reply {
 }
 
 /// The output's buffer while the app's iterator runs; it goes back even if that panics.
-struct Lent<'a, C> {
+pub(super) struct Lent<'a, C> {
     mailbox: &'a Mailbox<C>,
-    bytes: Vec<u8>,
+    pub(super) bytes: Vec<u8>,
 }
 
 impl<'a, C> Lent<'a, C> {
-    fn new(mailbox: &'a Mailbox<C>) -> Self {
+    pub(super) fn new(mailbox: &'a Mailbox<C>) -> Self {
         Self { mailbox, bytes: mailbox.output.borrow_mut().lend() }
     }
 }

@@ -173,7 +173,7 @@ const MUTATIONS: [Mutation; 29] = [
         request.method = b"CONNECT".to_vec();
         request.target = b"a:80".to_vec();
     }),
-    ("WebSocket", &["WebSocket is not supported"], |_, request| {
+    ("an upgrade that nobody serves", &[], |_, request| {
         request.add("Upgrade", "foo, WebSocket");
         request.version = b"HTTP/1.1".to_vec();
     }),

@@ -41,6 +41,7 @@ pub fn limits() -> Limits {
         head_bytes: 64 * 1024,
         header_count: 128,
         body_bytes: None,
+        websocket: None,
     }
 }
 

@@ -10,14 +10,19 @@ impl<Io, A: App> Http1<Io, A> {
         self.phase = Phase::Closed;
         let reply = self.mailbox.reply();
         if self.outcome.is_none() && self.in_flight.is_some() {
-            let is_begun =
-                matches!(reply.phase, ReplyPhase::Streaming(_) | ReplyPhase::Complete | ReplyPhase::Broken);
+            let is_begun = matches!(
+                reply.phase,
+                ReplyPhase::Streaming(_) | ReplyPhase::Complete | ReplyPhase::Switched | ReplyPhase::Broken
+            );
             self.outcome = Some(self.outcome_of(if is_begun { reply.status } else { 0 }));
         }
         if let Some(outcome) = &mut self.outcome {
             outcome.aborted = true;
         }
         self.report();
+        if let Some(session) = self.websocket.take() {
+            session.lose();
+        }
         if reply.phase != ReplyPhase::Over {
             self.mailbox.finish();
         }
@@ -57,6 +62,7 @@ impl<Io, A: App> Http1<Io, A> {
             | Phase::Discard { .. }
             | Phase::Closing(_)
             | Phase::Lingering { .. }
+            | Phase::Handed(_)
             | Phase::Closed => {}
         }
     }

@@ -43,6 +43,7 @@ impl<Io: Transport, A: App> Http1<Io, A> {
             | Phase::Head { .. }
             | Phase::Exchange { .. }
             | Phase::Discard { .. }
+            | Phase::Handed(_)
             | Phase::Closed => Progress::None,
         }
     }

@@ -1,6 +1,6 @@
 //! From the app's reply, or its absence, to the next request or the end.
 
-use super::{Http1, Phase, Progress, Served, closing::Linger};
+use super::{Flush, Http1, NextStage, Phase, Progress, Served, closing::Linger};
 use crate::{
     App, RequestOutcome, Transport,
     http1::{
@@ -24,6 +24,14 @@ impl<Io: Transport, A: App> Http1<Io, A> {
         match reply.phase {
             ReplyPhase::Awaited | ReplyPhase::Heading | ReplyPhase::Held | ReplyPhase::Streaming(_) => {
                 Progress::None
+            }
+            ReplyPhase::Switched => {
+                // The next stage begins on a transport in good order.
+                if self.mailbox.output.borrow().waiting() > 0 || self.flush == Flush::Due {
+                    return Progress::None;
+                }
+                self.phase = Phase::Handed(NextStage::WebSocket);
+                Progress::Made
             }
             ReplyPhase::Complete => {
                 self.complete(self.outcome_of(reply.status), reply.closes);
@@ -112,7 +120,7 @@ impl<Io: Transport, A: App> Http1<Io, A> {
         let outcome = self.outcome_of(STATUS);
         let reply_body = self.mailbox.request().reply_body;
         self.mailbox.finish();
-        self.write_plain_reply(STATUS, TEXT, reply_body);
+        self.write_plain_reply(STATUS, TEXT, b"", reply_body);
         self.finish(outcome, Linger::ForReply);
     }
 
@@ -126,7 +134,9 @@ impl<Io: Transport, A: App> Http1<Io, A> {
                 let outcome = RequestOutcome { aborted: true, ..self.outcome_of(reply.status) };
                 return self.finish(outcome, Linger::Not);
             }
-            ReplyPhase::Complete => return self.finish(self.outcome_of(reply.status), Linger::ForReply),
+            ReplyPhase::Complete | ReplyPhase::Switched => {
+                return self.finish(self.outcome_of(reply.status), Linger::ForReply);
+            }
             ReplyPhase::Awaited
             | ReplyPhase::Heading
             | ReplyPhase::Held
@@ -142,12 +152,12 @@ impl<Io: Transport, A: App> Http1<Io, A> {
             self.service.meter.request_refused(status);
         }
         let text = format!("{}: {}\n", reply::reason(status), refusal.explanation());
-        self.write_plain_reply(status, &text, ReplyBody::Sent);
+        self.write_plain_reply(status, &text, refusal.fields(), ReplyBody::Sent);
         self.outcome = outcome;
         self.phase = Phase::Closing(Linger::ForReply);
     }
 
-    fn write_plain_reply(&self, status: u16, text: &str, body: ReplyBody) {
+    fn write_plain_reply(&self, status: u16, text: &str, fields: &[u8], body: ReplyBody) {
         let mut output = self.mailbox.output.borrow_mut();
         let out = output.bytes();
         self.service.prepare(out);
@@ -155,6 +165,7 @@ impl<Io: Transport, A: App> Http1<Io, A> {
         out.extend_from_slice(b"content-type: text/plain; charset=utf-8\r\n");
         reply::write_length(out, text.len() as u64);
         out.extend_from_slice(b"connection: close\r\n");
+        out.extend_from_slice(fields);
         self.service.stamp(out, &ReplyFacts::default());
         out.extend_from_slice(b"\r\n");
         if body == ReplyBody::Sent {

@@ -4,14 +4,18 @@ use std::{rc::Rc, task::Context};
 
 use super::{Http1, InFlight, Phase, Progress, ReadResult};
 use crate::{
-    App, BodyLength, Exchange, Header, Offers, RequestHead, Transport, Version,
+    App, BodyLength, Exchange, Header, Offers, RequestHead, Transport, Version, WebSocket,
     http1::{
         chunked::BodyEnd,
-        head::{self, Decoded, Expectation, FieldSpan, Head, Trailers},
+        head::{self, Decoded, Expectation, FieldSpan, Head, Trailers, Upgrade},
         refusal::Refusal,
     },
     limits::{OUTPUT_HIGH_WATER_BYTES, READ_AHEAD_BYTES},
     mailbox::{ReplyBody, RequestTraits},
+    websocket::{
+        handshake::{BadHandshake, Handshake, KeyUse},
+        session::Session,
+    },
 };
 
 /// Fields whose list is made on the stack. Browsers send about fifteen.
@@ -42,6 +46,7 @@ impl<Io: Transport, A: App> Http1<Io, A> {
                     | Phase::Discard { .. }
                     | Phase::Closing(_)
                     | Phase::Lingering { .. }
+                    | Phase::Handed(_)
                     | Phase::Closed => self.turn.now,
                 };
                 self.phase = Phase::Head { since, seen };
@@ -92,6 +97,10 @@ impl<Io: Transport, A: App> Http1<Io, A> {
             self.refuse(Refusal::BodyTooLong);
             return;
         }
+        let handshake = match self.handshake(head, fields) {
+            Ok(handshake) => handshake,
+            Err(refusal) => return self.refuse(refusal),
+        };
         self.mailbox.inbound.borrow_mut().begin_body(head.length, head.body);
         match self.read_ahead(head, context) {
             Ok(ReadResult::Bytes | ReadResult::Blocked) => {}
@@ -99,7 +108,23 @@ impl<Io: Transport, A: App> Http1<Io, A> {
             Ok(ReadResult::End | ReadResult::Broken) => return self.abandon(),
             Err(refusal) => return self.refuse(refusal),
         }
-        self.call(head, fields);
+        self.call(head, fields, handshake);
+    }
+
+    /// The handshake of a WebSocket, if the request is one and the app speaks it.
+    fn handshake(&self, head: &Head, fields: &[FieldSpan]) -> Result<Option<Handshake>, Refusal> {
+        let (Upgrade::WebSocket, Some(limits)) = (head.upgrade, &self.service.limits.websocket) else {
+            return Ok(None);
+        };
+        let mut inbound = self.mailbox.inbound.borrow_mut();
+        let bytes = &*inbound.raw();
+        let headers =
+            fields.iter().map(|it| Header { name: it.name.slice(bytes), value: it.value.slice(bytes) });
+        match Handshake::check(headers, KeyUse::Required, limits) {
+            Ok(handshake) => Ok(Some(handshake)),
+            Err(BadHandshake::Key) => Err(Refusal::WebSocketKey),
+            Err(BadHandshake::Version) => Err(Refusal::WebSocketVersion),
+        }
     }
 
     /// Reads as much of the body as is there and an app is likely to want at once.
@@ -133,10 +158,19 @@ impl<Io: Transport, A: App> Http1<Io, A> {
         }
     }
 
-    fn call(&mut self, head: &Head, fields: &[FieldSpan]) {
+    /// The session that the handshake which now begins may open.
+    fn session(&mut self) -> Option<Rc<Session<A::Chunk>>> {
+        let limits = self.service.limits.websocket.clone()?;
+        let session = Rc::new(Session::new(Rc::clone(&self.service), limits));
+        self.websocket = Some(Rc::clone(&session));
+        Some(session)
+    }
+
+    fn call(&mut self, head: &Head, fields: &[FieldSpan], handshake: Option<Handshake>) {
         // The reply before this one is complete; that it is still in the buffer is no longer its own matter.
         self.report();
         self.leave_idle();
+        let websocket = handshake.and_then(|handshake| Some((handshake, self.session()?)));
         let started = self.service.clock.now();
         let inbound = self.mailbox.inbound.borrow();
         let bytes = inbound.head();
@@ -168,7 +202,12 @@ impl<Io: Transport, A: App> Http1<Io, A> {
                 },
                 connection: &self.info,
             };
-            self.app.call(&head, exchange);
+            match websocket {
+                None => self.app.call(&head, exchange),
+                Some((handshake, session)) => {
+                    self.app.websocket(&head, WebSocket::new(exchange, session, handshake));
+                }
+            }
         });
         drop(inbound);
         self.mailbox.inbound.borrow_mut().unpin_head();

@@ -21,7 +21,7 @@ impl<Io: Transport, A: App> Http1<Io, A> {
             Phase::Exchange { progress } => progress.and_then(|it| it.checked_add(limits.body_read_timeout)),
             Phase::Discard { since, .. } => since.checked_add(limits.body_read_timeout),
             Phase::Lingering { until, .. } => Some(until),
-            Phase::Closing(_) | Phase::Closed => None,
+            Phase::Closing(_) | Phase::Handed(_) | Phase::Closed => None,
         };
         earliest(of_phase, self.write_limit())
     }
@@ -62,7 +62,7 @@ impl<Io: Transport, A: App> Http1<Io, A> {
             }
             Phase::Discard { .. } => self.begin_closing(Linger::ForReply),
             Phase::Lingering { .. } => self.phase = Phase::Closed,
-            Phase::Closing(_) | Phase::Closed => {}
+            Phase::Closing(_) | Phase::Handed(_) | Phase::Closed => {}
         }
     }
 }
