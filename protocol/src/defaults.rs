@@ -13,6 +13,12 @@ pub const LOG_LEVEL: &str = "info";
 /// Log lines for people.
 pub const LOG_FORMAT: &str = "text";
 
+/// A CGI program must end after this time, in milliseconds: enough for the clone of a large repository, and a program that hangs
+/// does not hold its place for ever.
+pub const CGI_TIMEOUT_MS: u64 = 300_000;
+/// CGI programs that run at once in one worker: such programs wait more than they compute.
+pub const CGI_PROCESSES: u32 = 32;
+
 /// Bounds and time limits of HTTP.
 pub const HTTP: HttpSettings = HttpSettings {
     // Longer than the idle time of the usual load balancers (60 s), so that they, who know what they sent, close first.

@@ -2,9 +2,13 @@
 //! Passed as one JSON object in the environment variable [`crate::inherited::SETTINGS`]. Every field must be there: defaults
 //! ([`crate::defaults`]) are filled in by whoever reads a command line.
 
+mod cgi;
+
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+
+pub use cgi::{CgiAuthorization, CgiSettings};
 
 /// All that a worker is told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +41,8 @@ pub enum Application {
     },
     /// An application in the user's Python; the worker binary execs the interpreter.
     Python(PythonSettings),
+    /// Programs that the worker starts, one for each request.
+    Cgi(CgiSettings),
 }
 
 /// A Python application.

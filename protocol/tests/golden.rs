@@ -8,7 +8,8 @@ use protocol::{
     frame::{Decoder, encode},
     inherited,
     settings::{
-        Application, EventLoop, Factory, HttpSettings, Interface, Lifespan, PythonSettings, WorkerSettings,
+        Application, CgiAuthorization, CgiSettings, EventLoop, Factory, HttpSettings, Interface, Lifespan,
+        PythonSettings, WorkerSettings,
     },
 };
 
@@ -127,6 +128,13 @@ fn every_kind_of_settings() -> Vec<WorkerSettings> {
     [
         Application::Welcome,
         Application::Native { program: "/srv/bin/app".into() },
+        Application::Cgi(CgiSettings {
+            path: "/srv/cgi-bin".into(),
+            timeout_ms: 300_000,
+            processes: 32,
+            authorization: CgiAuthorization::Withheld,
+            environment: vec![("GREETING".into(), "hello".into())],
+        }),
         python(Factory::Auto, Interface::Auto, Lifespan::Auto, EventLoop::Auto),
         python(Factory::Call, Interface::Asgi3, Lifespan::On, EventLoop::Asyncio),
         python(Factory::Call, Interface::Auto, Lifespan::Off, EventLoop::Uvloop),

@@ -8,6 +8,7 @@ mod any_language;
 mod blocked_output;
 mod broken_reload;
 mod card;
+mod cgi;
 mod crash;
 mod crash_loop;
 mod deploy;

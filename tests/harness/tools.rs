@@ -16,14 +16,26 @@ pub enum Tool {
     SystemdAnalyze,
     /// Makes the process namespace in which the supervisor is process 1.
     Unshare,
+    /// Its smart HTTP server is a CGI program.
+    Git,
+    /// Any Perl 5.
+    Perl,
     /// Any Python from 3.9 up with the venv module.
     Python,
 }
 
 impl Tool {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Prometheus, Self::Promtool, Self::Nginx, Self::SystemdAnalyze, Self::Unshare, Self::Python];
+    pub const ALL: [Self; 8] = [
+        Self::Prometheus,
+        Self::Promtool,
+        Self::Nginx,
+        Self::SystemdAnalyze,
+        Self::Unshare,
+        Self::Git,
+        Self::Perl,
+        Self::Python,
+    ];
 
     /// The program's file name.
     #[must_use]
@@ -34,6 +46,8 @@ impl Tool {
             Self::Nginx => "nginx",
             Self::SystemdAnalyze => "systemd-analyze",
             Self::Unshare => "unshare",
+            Self::Git => "git",
+            Self::Perl => "perl",
             Self::Python => "python3",
         }
     }
@@ -46,6 +60,8 @@ impl Tool {
             Self::Nginx => "apt-get install nginx-light",
             Self::SystemdAnalyze => "apt-get install systemd",
             Self::Unshare => "apt-get install util-linux",
+            Self::Git => "apt-get install git",
+            Self::Perl => "apt-get install perl",
             Self::Python => "apt-get install python3 python3-venv python3-dev",
         }
     }

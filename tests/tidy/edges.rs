@@ -73,7 +73,12 @@ fn the_law_depends_on_nothing() {
 const PLACES: [(&str, &[&str]); 9] = [
     (
         "command_group",
-        &["supervisor/src/processes.rs", "supervisor/src/processes/", "worker/src/apps/cgi.rs"],
+        &[
+            "supervisor/src/processes.rs",
+            "supervisor/src/processes/",
+            "worker/src/apps/cgi.rs",
+            "worker/src/apps/cgi/",
+        ],
     ),
     ("serde_yaml", &["supervisor/src/config/file.rs"]),
     (

@@ -1,5 +1,9 @@
 //! Applications that need no foreign runtime.
 
+mod cgi;
 mod welcome;
 
+#[cfg(fuzzing)]
+pub use cgi::fuzz_response_head;
+pub use cgi::{Cgi, GUARD_ARGUMENT, run_guard};
 pub use welcome::{Welcome, welcome};

@@ -36,6 +36,15 @@ pub struct Cli {
     /// How log lines look [default: text]
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
+    /// A CGI program must end after this time [default: 5m]
+    #[arg(long, value_name = "TIME", help_heading = "CGI")]
+    pub cgi_timeout: Option<TimeSpan>,
+    /// CGI programs that run at once; more wait in a bounded queue [default: 32]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "CGI")]
+    pub cgi_processes: Option<u32>,
+    /// CGI programs see the Authorization field of requests
+    #[arg(long, help_heading = "CGI")]
+    pub cgi_pass_authorization: bool,
     /// Interpreter [default: $VIRTUAL_ENV, $CONDA_PREFIX, ./.venv, then python3 on PATH]
     #[arg(long, value_name = "PATH", help_heading = "Python")]
     pub python: Option<PathBuf>,
@@ -78,13 +87,15 @@ pub enum LogFormat {
     Json,
 }
 
-/// What a Python application speaks.
+/// What the application speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum InterfaceChoice {
     /// Found by looking.
     Auto,
     /// ASGI 3, whatever it looks like.
     Asgi3,
+    /// A directory of CGI programs, or one of them.
+    Cgi,
 }
 
 /// ASGI lifespan.

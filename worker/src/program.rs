@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use protocol::settings::{Application, WorkerSettings};
+use protocol::settings::{Application, CgiSettings, WorkerSettings};
 
 use crate::{
     apps,
@@ -12,25 +12,32 @@ use crate::{
     error::{StartError, StartErrorKind},
     farewell,
     inherited_sockets::{self, Inherited},
-    listen, native_launch, python_launch, serve,
+    listen, logging, native_launch, python_launch, serve,
     settings::{self, Alone},
+    tokio_driver,
 };
 
 /// Runs the program. Gives the exit code.
 #[must_use]
 pub fn main() -> ExitCode {
-    if inherited_sockets::is_inherited() { run_supervised() } else { run_alone() }
+    let is_guard = std::env::args_os().nth(1).is_some_and(|argument| argument == apps::GUARD_ARGUMENT);
+    match (is_guard, inherited_sockets::is_inherited()) {
+        (true, _) => apps::run_guard(),
+        (false, true) => run_supervised(),
+        (false, false) => run_alone(),
+    }
 }
 
 /// Everything is inherited; nothing is adopted before it is clear who serves.
 fn run_supervised() -> ExitCode {
     let launched = inherited_sockets::settings().and_then(|settings| match settings.application {
-        Application::Welcome => Ok(()),
+        Application::Welcome => Ok(serve(apps::welcome())),
+        Application::Cgi(cgi) => Ok(serve_cgi(inherited_sockets::adopt()?, cgi)),
         Application::Native { program } => Err(native_launch::exec(&program, &[])),
         Application::Python(python) => Err(python_launch::exec(&python, &[])),
     });
     match launched {
-        Ok(()) => serve(apps::welcome()),
+        Ok(exit_code) => exit_code,
         Err(error) => farewell::report_unadopted(&error),
     }
 }
@@ -58,6 +65,10 @@ fn start_alone(mut cli: Cli) -> Result<ExitCode, StartError> {
         Application::Welcome => {
             Ok(serve::on(inherited, || std::future::ready(Ok::<_, StartError>(apps::welcome()))))
         }
+        Application::Cgi(cgi) => {
+            let cgi = cgi.clone();
+            Ok(serve_cgi(inherited, cgi))
+        }
         Application::Native { program } => {
             environment.extend(bequeath(&inherited)?);
             Err(native_launch::exec(program, &environment))
@@ -67,6 +78,14 @@ fn start_alone(mut cli: Cli) -> Result<ExitCode, StartError> {
             Err(python_launch::exec(python, &environment))
         }
     }
+}
+
+/// Serves CGI on what was inherited or bound already.
+fn serve_cgi(inherited: Inherited, cgi: CgiSettings) -> ExitCode {
+    logging::start(&inherited.settings);
+    let body_bytes = inherited.settings.http.body_bytes;
+    let name = format!("CGI {}", cgi.path.display());
+    tokio_driver::run(inherited, &name, |meter| std::future::ready(apps::Cgi::new(&cgi, body_bytes, meter)))
 }
 
 /// Lets the listening sockets survive an exec, and gives the variables that name them.

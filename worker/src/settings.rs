@@ -5,7 +5,10 @@ use std::{env, path::PathBuf};
 
 use protocol::{
     defaults,
-    settings::{Application, EventLoop, Factory, Interface, Lifespan, PythonSettings, WorkerSettings},
+    settings::{
+        Application, CgiAuthorization, CgiSettings, EventLoop, Factory, Interface, Lifespan, PythonSettings,
+        WorkerSettings,
+    },
 };
 
 use crate::{
@@ -100,10 +103,20 @@ fn default_bind(variable: impl Fn(&str) -> Option<String>) -> String {
 }
 
 fn application(cli: &Cli) -> Result<Application, StartError> {
-    let Some(app) = cli.app.as_deref() else { return Ok(Application::Welcome) };
+    let is_cgi = cli.interface == Some(InterfaceChoice::Cgi);
+    let Some(app) = cli.app.as_deref() else {
+        return if is_cgi {
+            Err(usage("--interface cgi needs a directory of programs, or a program"))
+        } else {
+            Ok(Application::Welcome)
+        };
+    };
     let directory = env::current_dir().map_err(|error| {
         StartError::new(StartErrorKind::Os, format!("the working directory is gone: {error}"))
     })?;
+    if is_cgi {
+        return Ok(Application::Cgi(cgi(cli, directory.join(app))));
+    }
     if app.contains('/') {
         return Ok(Application::Native { program: directory.join(app) });
     }
@@ -118,7 +131,7 @@ fn application(cli: &Cli) -> Result<Application, StartError> {
         app_dir: cli.app_dir.as_ref().map_or_else(|| directory.clone(), |path| directory.join(path)),
         factory: if cli.factory { Factory::Call } else { Factory::Auto },
         interface: match cli.interface.unwrap_or(InterfaceChoice::Auto) {
-            InterfaceChoice::Auto => Interface::Auto,
+            InterfaceChoice::Auto | InterfaceChoice::Cgi => Interface::Auto,
             InterfaceChoice::Asgi3 => Interface::Asgi3,
         },
         lifespan: match cli.lifespan.unwrap_or(LifespanChoice::Auto) {
@@ -136,6 +149,20 @@ fn application(cli: &Cli) -> Result<Application, StartError> {
     }))
 }
 
+fn cgi(cli: &Cli, path: PathBuf) -> CgiSettings {
+    CgiSettings {
+        path,
+        timeout_ms: cli.cgi_timeout.map_or(defaults::CGI_TIMEOUT_MS, |time| time.ms),
+        processes: cli.cgi_processes.unwrap_or(defaults::CGI_PROCESSES),
+        authorization: if cli.cgi_pass_authorization {
+            CgiAuthorization::Passed
+        } else {
+            CgiAuthorization::Withheld
+        },
+        environment: cli.env.clone(),
+    }
+}
+
 /// No option is accepted and then ignored.
 fn refuse_idle_options(cli: &Cli, application: &Application) -> Result<(), StartError> {
     let given: [(&str, Option<&PathBuf>); 4] = [
@@ -147,17 +174,26 @@ fn refuse_idle_options(cli: &Cli, application: &Application) -> Result<(), Start
     let paths = given.into_iter().filter_map(|(name, path)| path.map(|_path| name));
     let choices = [
         ("--factory", cli.factory),
-        ("--interface", cli.interface.is_some()),
+        ("--interface", cli.interface.is_some_and(|choice| choice != InterfaceChoice::Cgi)),
         ("--lifespan", cli.lifespan.is_some()),
         ("--loop", cli.event_loop.is_some()),
     ];
     let of_python: Vec<_> =
         paths.chain(choices.into_iter().filter(|(_, given)| *given).map(|(name, _)| name)).collect();
+    let of_cgi = [
+        ("--cgi-timeout", cli.cgi_timeout.is_some()),
+        ("--cgi-processes", cli.cgi_processes.is_some()),
+        ("--cgi-pass-authorization", cli.cgi_pass_authorization),
+    ];
+    let idle = of_cgi.into_iter().find(|(_, given)| *given && !matches!(application, Application::Cgi(_)));
+    if let Some((option, _)) = idle {
+        return Err(usage(format!("{option} has no meaning without --interface cgi")));
+    }
     match (application, of_python.first()) {
-        (Application::Python(_), _) | (Application::Native { .. }, None) => Ok(()),
+        (Application::Python(_), _) | (Application::Native { .. } | Application::Cgi(_), None) => Ok(()),
         (Application::Welcome, None) if cli.env.is_empty() => Ok(()),
         (Application::Welcome, None) => Err(usage("--env has no meaning for the welcome app")),
-        (Application::Welcome | Application::Native { .. }, Some(option)) => {
+        (Application::Welcome | Application::Native { .. } | Application::Cgi(_), Some(option)) => {
             Err(usage(format!("{option} is for Python applications (`worker module:attribute`)")))
         }
     }

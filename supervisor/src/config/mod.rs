@@ -119,6 +119,8 @@ fn check_paths(settings: &Settings) -> Expected<()> {
         Application::Welcome => Ok(()),
         Application::Native { program } => check_program(program),
         Application::Python(python) => check_python(python),
+        Application::Cgi(cgi) if cgi.path.is_dir() => Ok(()),
+        Application::Cgi(cgi) => check_program(&cgi.path),
     }
 }
 

@@ -90,6 +90,16 @@ pub struct RawSettings {
     #[arg(long, help_heading = "HTTP limits", value_name = "SIZE")]
     pub limit_request_body: Option<ByteSize>,
 
+    /// A CGI program must end after this time [default: 5m]
+    #[arg(long, help_heading = "CGI", value_name = "TIME")]
+    pub cgi_timeout: Option<TimeSpan>,
+    /// CGI programs that run at once in each worker; more wait in a bounded queue [default: 32]
+    #[arg(long, help_heading = "CGI", value_name = "N")]
+    pub cgi_processes: Option<Positive>,
+    /// CGI programs see the Authorization field of requests [default: false]
+    #[arg(long, help_heading = "CGI", value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub cgi_pass_authorization: Option<Switch>,
+
     /// Interpreter [default: $VIRTUAL_ENV, $CONDA_PREFIX, ./.venv, then python3 on PATH]
     #[arg(long, help_heading = "Python", value_name = "PATH")]
     pub python: Option<PathBuf>,
@@ -99,8 +109,9 @@ pub struct RawSettings {
     /// The attribute is a function that returns the application
     #[arg(long, help_heading = "Python", value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub factory: Option<Switch>,
-    /// What the application speaks: auto (found by looking) or asgi3 [default: auto]
-    #[arg(long, help_heading = "Python", value_name = "INTERFACE")]
+    /// What the application speaks: auto (found by looking), asgi3, or cgi (APP is a directory of programs, or a program)
+    /// [default: auto]
+    #[arg(long, help_heading = "Workers", value_name = "INTERFACE")]
     pub interface: Option<InterfaceChoice>,
     /// ASGI lifespan: auto, on or off [default: auto]
     #[arg(long, help_heading = "Python", value_name = "MODE")]
@@ -169,6 +180,9 @@ impl RawSettings {
             limit_request_head,
             limit_request_fields,
             limit_request_body,
+            cgi_timeout,
+            cgi_processes,
+            cgi_pass_authorization,
             python,
             app_dir,
             factory,

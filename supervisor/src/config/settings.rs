@@ -2,6 +2,8 @@
 //! `worker` program shares, the only place that knows a default.
 //! A pure function of the layers and the environment passed in: no file, no process state.
 
+mod cgi;
+
 use std::{collections::BTreeMap, path::PathBuf};
 
 use protocol::{
@@ -15,7 +17,8 @@ use supervisor_fleet::PoolSettings;
 use super::{
     raw::RawSettings,
     values::{
-        BindAddress, EnvironmentEntry, LogFormat, LogLevel, MetricsAddress, Switch, WorkerClass, WorkerCount,
+        BindAddress, EnvironmentEntry, InterfaceChoice, LogFormat, LogLevel, MetricsAddress, Switch,
+        WorkerClass, WorkerCount,
     },
 };
 use crate::error::{ExitStatus, Expected, ExpectedError};
@@ -135,6 +138,9 @@ pub fn settle(raw: RawSettings, surroundings: &Surroundings) -> Expected<Setting
 }
 
 fn application(raw: &RawSettings, directory: &std::path::Path) -> Expected<Application> {
+    if let Some(cgi) = cgi::cgi(raw, directory)? {
+        return Ok(Application::Cgi(cgi));
+    }
     let Some(app) = raw.app.as_deref().filter(|app| !app.is_empty()) else {
         return Ok(Application::Welcome);
     };
@@ -160,7 +166,7 @@ fn application(raw: &RawSettings, directory: &std::path::Path) -> Expected<Appli
         python: within(&raw.python),
         app_dir: within(&raw.app_dir).unwrap_or_else(|| directory.to_owned()),
         factory: if raw.factory == Some(Switch::On) { Factory::Call } else { Factory::Auto },
-        interface: raw.interface.map_or(Interface::Auto, |choice| choice.0),
+        interface: raw.interface.map_or(Interface::Auto, InterfaceChoice::of_python),
         lifespan: raw.lifespan.map_or(Lifespan::Auto, |choice| choice.0),
         event_loop: raw.event_loop.map_or(EventLoop::Auto, |choice| choice.0),
         env_file: within(&raw.env_file),
@@ -173,6 +179,7 @@ fn name_for_people(application: &Application) -> String {
         Application::Welcome => "the welcome app".to_owned(),
         Application::Native { program } => program.display().to_string(),
         Application::Python(python) => python.target.clone(),
+        Application::Cgi(cgi) => format!("CGI {}", cgi.path.display()),
     }
 }
 

@@ -111,13 +111,16 @@ fn the_defaults_that_the_help_names_are_the_true_ones() {
     use clap::Args as _;
     let command = crate::config::raw::RawSettings::augment_args(clap::Command::new("supervise"));
     let mut flags = vec!["m:a".to_owned()];
+    let mut flags_of_cgi = vec!["/".to_owned(), "--interface=cgi".to_owned()];
     for argument in command.get_arguments() {
         let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
         let Some((_, default)) = help.split_once("[default: ") else { continue };
         let default = default.split([',', ']']).next().unwrap_or_default();
         // Words describe a default that depends on the surroundings.
         if !default.contains([' ', '$']) {
-            flags.push(format!("--{}={default}", argument.get_long().expect("a flag")));
+            let flag = format!("--{}={default}", argument.get_long().expect("a flag"));
+            let is_of_cgi = argument.get_help_heading() == Some("CGI");
+            if is_of_cgi { &mut flags_of_cgi } else { &mut flags }.push(flag);
         }
     }
     assert!(flags.len() > 15, "{flags:?}");
@@ -128,4 +131,7 @@ fn the_defaults_that_the_help_names_are_the_true_ones() {
     };
     named.metrics = MetricsSetting::Default(metrics);
     assert_eq!(named, settled(&["m:a"], &[], "").expect("good"));
+    let flags: Vec<&str> = flags_of_cgi.iter().map(String::as_str).collect();
+    assert!(flags.len() > 4, "{flags:?}");
+    assert_eq!(settled(&flags, &[], ""), settled(&flags[..2], &[], ""));
 }

@@ -36,21 +36,38 @@ impl FromStr for WorkerClass {
     }
 }
 
-/// What the application speaks, as the worker is told.
+/// What the application speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct InterfaceChoice(pub Interface);
+pub enum InterfaceChoice {
+    /// What a Python application speaks, as the worker is told.
+    Python(Interface),
+    /// The application is a directory of CGI programs, or one of them.
+    Cgi,
+}
+
+impl InterfaceChoice {
+    /// What is looked for in a Python application.
+    #[must_use]
+    pub fn of_python(self) -> Interface {
+        match self {
+            Self::Python(interface) => interface,
+            Self::Cgi => Interface::Auto,
+        }
+    }
+}
 
 impl FromStr for InterfaceChoice {
     type Err = ValueError;
 
     fn from_str(text: &str) -> Result<Self, ValueError> {
         match text {
-            "auto" => Ok(Self(Interface::Auto)),
-            "asgi3" => Ok(Self(Interface::Asgi3)),
+            "auto" => Ok(Self::Python(Interface::Auto)),
+            "asgi3" => Ok(Self::Python(Interface::Asgi3)),
+            "cgi" => Ok(Self::Cgi),
             "asgi2" | "wsgi" => {
-                refuse(format!("the interface `{text}` is not there yet: write auto or asgi3"))
+                refuse(format!("the interface `{text}` is not there yet: write auto, asgi3 or cgi"))
             }
-            _ => refuse(format!("`{text}` is no interface: write auto or asgi3")),
+            _ => refuse(format!("`{text}` is no interface: write auto, asgi3 or cgi")),
         }
     }
 }

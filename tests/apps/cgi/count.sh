@@ -1,0 +1,4 @@
+#!/bin/sh
+# Counts its input.
+printf 'Content-Type: text/plain\n\n'
+wc -c

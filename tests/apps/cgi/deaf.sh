@@ -1,0 +1,4 @@
+#!/bin/sh
+# Reads nothing.
+exec <&-
+printf 'Content-Type: text/plain\n\ndone\n'
