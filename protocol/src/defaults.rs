@@ -1,6 +1,6 @@
 //! The defaults that two command lines share: `supervise`, and `worker` when it runs alone. Here, so that none is in two places.
 
-use crate::settings::HttpSettings;
+use crate::settings::{Http2Settings, HttpSettings};
 
 /// Where an application listens when nobody says and PORT is not set: on loopback only.
 pub const BIND: &str = "127.0.0.1:8000";
@@ -35,4 +35,21 @@ pub const HTTP: HttpSettings = HttpSettings {
     body_bytes: 0,
     // A client's round trip and its thinking; short enough that idle connections never delay an exit.
     drain_linger_ms: 1_000,
+};
+
+/// Bounds of one connection of HTTP/2.
+pub const HTTP2: Http2Settings = Http2Settings {
+    enabled: true,
+    // What browsers expect at least (RFC 9113 §6.5.2) and use at most.
+    concurrent_streams: 100,
+    // As much as a head may have in HTTP/1.
+    header_list_bytes: 64 * 1024,
+    // A fast upload over a long way fills it; all streams together take no more memory than the connection's window.
+    stream_window_bytes: 256 * 1024,
+    connection_window_bytes: 1024 * 1024,
+    frame_bytes: 16 * 1024,
+    send_buffer_bytes: 64 * 1024,
+    // Requests are looked at as soon as they are read: only an attacker resets so many in one breath.
+    pending_resets: 20,
+    local_resets: 1_024,
 };

@@ -3,12 +3,14 @@
 //! ([`crate::defaults`]) are filled in by whoever reads a command line.
 
 mod cgi;
+mod http2;
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 pub use cgi::{CgiAuthorization, CgiSettings};
+pub use self::http2::Http2Settings;
 
 /// All that a worker is told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use protocol::settings::HttpSettings;
-use worker_server::Limits;
+use protocol::{
+    defaults,
+    settings::{Http2Settings, HttpSettings},
+};
+use worker_server::{Http2Limits, Limits};
 
 /// The engine's limits as the settings say them; a body bound of 0 is none.
 #[must_use]
@@ -18,5 +21,19 @@ pub fn limits(http: &HttpSettings) -> Limits {
         header_count: http.header_count as usize,
         body_bytes: (http.body_bytes > 0).then_some(http.body_bytes),
         websocket: None,
+        http2: http2_limits(&defaults::HTTP2),
     }
+}
+
+fn http2_limits(http2: &Http2Settings) -> Option<Http2Limits> {
+    http2.enabled.then_some(Http2Limits {
+        concurrent_streams: http2.concurrent_streams,
+        header_list_bytes: http2.header_list_bytes,
+        stream_window_bytes: http2.stream_window_bytes,
+        connection_window_bytes: http2.connection_window_bytes,
+        frame_bytes: http2.frame_bytes,
+        send_buffer_bytes: http2.send_buffer_bytes,
+        pending_resets: http2.pending_resets as usize,
+        local_resets: http2.local_resets as usize,
+    })
 }

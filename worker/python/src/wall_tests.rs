@@ -150,6 +150,7 @@ fn service() -> Rc<Service> {
         header_count: 100,
         body_bytes: None,
         websocket: None,
+        http2: None,
     };
     Service::new(limits, Rc::new(NoMeter), ThisClock, Handle, Drain::new())
 }

@@ -127,6 +127,7 @@ fn nanoseconds_per_request(request: &'static [u8]) -> f64 {
         header_count: 128,
         body_bytes: None,
         websocket: None,
+        http2: None,
     };
     let service = Service::new(limits, Rc::new(Silent), Still(Instant::now()), Never, Drain::new());
     let info =

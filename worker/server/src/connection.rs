@@ -3,6 +3,7 @@
 
 mod handover;
 mod http1;
+mod http2;
 pub(crate) mod websocket;
 
 use std::{
@@ -13,8 +14,9 @@ use std::{
 };
 
 use self::{
-    handover::{NextStage, StageEnd},
+    handover::{Handover, NextStage, StageEnd},
     http1::Http1,
+    http2::Http2,
     websocket::WebSocketStage,
 };
 use crate::{App, ConnectionInfo, Service, Transport};
@@ -28,12 +30,26 @@ pub struct Connection<Io, A: App> {
 }
 
 /// Who has the connection now.
-#[expect(clippy::large_enum_variant, reason = "the large one is what nearly every connection is")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most connections are HTTP/1 all their life: a box would cost each an allocation"
+)]
 enum Stage<Io, A: App> {
     Http1(Http1<Io, A>),
+    // Boxed, so that the many connections without it do not carry its size.
+    Http2(Box<Http2<Io, A>>),
     WebSocket(Box<WebSocketStage<Io, A::Chunk>>),
     /// Nobody, while it changes hands.
     Handed,
+}
+
+/// What a connection speaks from its first byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FirstProtocol {
+    /// HTTP/1, or HTTP/2 if the client begins with its preface and the limits allow it.
+    Http1,
+    /// HTTP/2, agreed on before (ALPN).
+    Http2,
 }
 
 impl<Io, A: App> std::fmt::Debug for Connection<Io, A> {
@@ -41,6 +57,7 @@ impl<Io, A: App> std::fmt::Debug for Connection<Io, A> {
         let mut debug = formatter.debug_tuple("Connection");
         match &self.stage {
             Stage::Http1(http1) => debug.field(http1),
+            Stage::Http2(http2) => debug.field(http2),
             Stage::WebSocket(websocket) => debug.field(websocket),
             Stage::Handed => &mut debug,
         };
@@ -51,18 +68,38 @@ impl<Io, A: App> std::fmt::Debug for Connection<Io, A> {
 impl<Io: Transport, A: App> Connection<Io, A> {
     /// Takes over a connection that was just accepted.
     pub fn new(io: Io, info: Rc<ConnectionInfo>, app: Rc<A>, service: Rc<Service>) -> Self {
+        Self::speaking(FirstProtocol::Http1, io, info, app, service)
+    }
+
+    /// Takes over a connection that was just accepted and whose first protocol is known.
+    pub fn speaking(
+        first: FirstProtocol,
+        io: Io,
+        info: Rc<ConnectionInfo>,
+        app: Rc<A>,
+        service: Rc<Service>,
+    ) -> Self {
         service.meter.connection_opened();
-        Self { stage: Stage::Http1(Http1::new(io, info, app, Rc::clone(&service))), service }
+        let handover = Handover::first(io, info, app, Rc::clone(&service));
+        service.meter.connection_idle();
+        let stage = match first {
+            FirstProtocol::Http1 => Stage::Http1(Http1::new(handover)),
+            FirstProtocol::Http2 => Stage::Http2(Box::new(Http2::new(handover))),
+        };
+        Self { stage, service }
     }
 
     /// Gives the connection to the next stage.
     fn hand_over(&mut self, next: NextStage) {
         self.stage = match (std::mem::replace(&mut self.stage, Stage::Handed), next) {
+            (Stage::Http1(http1), NextStage::Http2) => {
+                Stage::Http2(Box::new(Http2::new(http1.into_handover())))
+            }
             (Stage::Http1(http1), NextStage::WebSocket) => {
                 http1.into_websocket().map_or(Stage::Handed, |stage| Stage::WebSocket(Box::new(stage)))
             }
-            // Nothing comes after a WebSocket.
-            (Stage::WebSocket(_) | Stage::Handed, NextStage::WebSocket) => return,
+            // Nothing comes after these.
+            (Stage::Http2(_) | Stage::WebSocket(_) | Stage::Handed, _) => return,
         };
     }
 }
@@ -75,6 +112,7 @@ impl<Io: Transport, A: App> Future for Connection<Io, A> {
         loop {
             let end = match &mut connection.stage {
                 Stage::Http1(http1) => http1.poll(context),
+                Stage::Http2(http2) => http2.poll(context),
                 Stage::WebSocket(websocket) => Pin::new(websocket).poll(context).map(|()| StageEnd::Closed),
                 Stage::Handed => Poll::Ready(StageEnd::Closed),
             };
@@ -91,6 +129,7 @@ impl<Io, A: App> Drop for Connection<Io, A> {
     fn drop(&mut self) {
         match &mut self.stage {
             Stage::Http1(http1) => http1.break_off(),
+            Stage::Http2(http2) => http2.break_off(),
             // Their own drop does it.
             Stage::WebSocket(_) | Stage::Handed => {}
         }

@@ -4,14 +4,24 @@
 
 use std::{fmt, fs::File, rc::Rc, task::Waker};
 
-use crate::{mailbox::Mailbox, output::FileRange};
+use crate::{mailbox::Mailbox, output::FileRange, stream::Stream};
 
 /// One request and its reply. A clone is the same exchange; when the last clone is dropped the exchange is over.
 /// After its end (complete, broken off or disconnected) every call is harmless and says so.
 pub struct Exchange<C> {
-    mailbox: Rc<Mailbox<C>>,
-    /// Number of the request on its connection: the cell behind is used by the next one, which this handle cannot touch.
-    epoch: u32,
+    end: OtherEnd<C>,
+}
+
+/// Where the request came from.
+enum OtherEnd<C> {
+    /// HTTP/1: one cell for all requests of the connection, one after the other.
+    Http1 {
+        mailbox: Rc<Mailbox<C>>,
+        /// Number of the request on its connection: the cell behind is used by the next one, which this handle cannot touch.
+        epoch: u32,
+    },
+    /// HTTP/2: a cell of its own.
+    Http2(Rc<Stream<C>>),
 }
 
 /// What [`Exchange::receive`] found.
@@ -65,20 +75,31 @@ pub enum ReplyError {
 }
 
 impl<C: AsRef<[u8]> + 'static> Exchange<C> {
-    /// The first handle of a request that was just begun.
+    /// The first handle of a request that was just begun in HTTP/1.
     pub(crate) fn new(mailbox: Rc<Mailbox<C>>, epoch: u32) -> Self {
-        Self { mailbox, epoch }
+        Self { end: OtherEnd::Http1 { mailbox, epoch } }
+    }
+
+    /// The first handle of a request that was just begun in HTTP/2.
+    pub(crate) fn on_stream(stream: Rc<Stream<C>>) -> Self {
+        Self { end: OtherEnd::Http2(stream) }
     }
 
     /// Takes what there is of the body. `copy` is called at most once, with the bytes; only when [`Taken::Body`] is returned.
     /// The first call that finds nothing makes the engine send `100 Continue` if the client waits for it.
     pub fn receive<R>(&self, copy: impl FnOnce(&[u8]) -> R) -> (Taken, Option<R>) {
-        self.mailbox.receive(self.epoch, copy)
+        match &self.end {
+            OtherEnd::Http1 { mailbox, epoch } => mailbox.receive(*epoch, copy),
+            OtherEnd::Http2(stream) => stream.receive(copy),
+        }
     }
 
     /// Wakes once when [`Exchange::receive`] would no longer be pending; at once if it is not. Replaces an earlier waker.
     pub fn wake_on_receive(&self, waker: Waker) {
-        self.mailbox.wake_on_receive(self.epoch, waker);
+        match &self.end {
+            OtherEnd::Http1 { mailbox, epoch } => mailbox.wake_on_receive(*epoch, waker),
+            OtherEnd::Http2(stream) => stream.wake_on_receive(waker),
+        }
     }
 
     /// Sets the reply's head. It is checked now, and leaves together with the first body part.
@@ -92,7 +113,10 @@ impl<C: AsRef<[u8]> + 'static> Exchange<C> {
         status: u16,
         headers: impl Iterator<Item = (&'h [u8], &'h [u8])>,
     ) -> Result<(), ReplyError> {
-        self.mailbox.head(self.epoch, status, headers)
+        match &self.end {
+            OtherEnd::Http1 { mailbox, epoch } => mailbox.head(*epoch, status, headers),
+            OtherEnd::Http2(stream) => stream.head(status, headers),
+        }
     }
 
     /// Answers the handshake of a WebSocket: 101, or what the protocol has in its place. These fields are checked as those of
@@ -101,7 +125,10 @@ impl<C: AsRef<[u8]> + 'static> Exchange<C> {
         &self,
         fields: impl Iterator<Item = (&'h [u8], &'h [u8])>,
     ) -> Result<(), ReplyError> {
-        self.mailbox.switch_to_websocket(self.epoch, fields)
+        match &self.end {
+            OtherEnd::Http1 { mailbox, epoch } => mailbox.switch_to_websocket(*epoch, fields),
+            OtherEnd::Http2(stream) => stream.switch_to_websocket(fields),
+        }
     }
 
     /// Sends a part of the body. An empty part that is not the last sends the head alone.
@@ -109,7 +136,10 @@ impl<C: AsRef<[u8]> + 'static> Exchange<C> {
     /// # Errors
     /// [`ReplyError`].
     pub fn body(&self, chunk: C, last: Last) -> Result<Room, ReplyError> {
-        self.mailbox.body(self.epoch, chunk, last)
+        match &self.end {
+            OtherEnd::Http1 { mailbox, epoch } => mailbox.body(*epoch, chunk, last),
+            OtherEnd::Http2(stream) => stream.body(chunk, last),
+        }
     }
 
     /// Sends `count` bytes of a regular file from `offset` on as a part of the body, by the kernel where the transport lets it.
@@ -119,7 +149,12 @@ impl<C: AsRef<[u8]> + 'static> Exchange<C> {
     /// # Errors
     /// [`ReplyError`], as [`Exchange::body`]; `TooLong` too for a range that no file can have.
     pub fn send_file(&self, file: File, offset: u64, count: u64, last: Last) -> Result<Room, ReplyError> {
-        self.mailbox.send_file(self.epoch, FileRange::new(file, offset), count, last)
+        match &self.end {
+            OtherEnd::Http1 { mailbox, epoch } => {
+                mailbox.send_file(*epoch, FileRange::new(file, offset), count, last)
+            }
+            OtherEnd::Http2(stream) => stream.send_file(FileRange::new(file, offset), count, last),
+        }
     }
 
     /// Ends the reply with trailer fields, in the place of a last body part. They reach a client that asked for them (see
@@ -128,7 +163,10 @@ impl<C: AsRef<[u8]> + 'static> Exchange<C> {
     /// # Errors
     /// [`ReplyError`]; on `InvalidHeader`, a malformed field or one that must not come late (RFC 9110 §6.5.1), nothing was sent.
     pub fn trailers<'f>(&self, fields: impl Iterator<Item = (&'f [u8], &'f [u8])>) -> Result<(), ReplyError> {
-        self.mailbox.trailers(self.epoch, fields)
+        match &self.end {
+            OtherEnd::Http1 { mailbox, epoch } => mailbox.trailers(*epoch, fields),
+            OtherEnd::Http2(stream) => stream.trailers(fields),
+        }
     }
 
     /// Sends `103 Early Hints` (RFC 8297), any number of them, as long as the reply's head has not left. Dropped where the
@@ -140,56 +178,92 @@ impl<C: AsRef<[u8]> + 'static> Exchange<C> {
         &self,
         fields: impl Iterator<Item = (&'f [u8], &'f [u8])>,
     ) -> Result<Room, ReplyError> {
-        self.mailbox.early_hint(self.epoch, fields)
+        match &self.end {
+            OtherEnd::Http1 { mailbox, epoch } => mailbox.early_hint(*epoch, fields),
+            OtherEnd::Http2(stream) => stream.early_hint(fields),
+        }
     }
 
     /// Wakes once when there is room again, or the client is gone; at once if there is room. Replaces an earlier waker.
     pub fn wake_on_room(&self, waker: Waker) {
-        self.mailbox.wake_on_room(self.epoch, waker);
+        match &self.end {
+            OtherEnd::Http1 { mailbox, epoch } => mailbox.wake_on_room(*epoch, waker),
+            OtherEnd::Http2(stream) => stream.wake_on_room(waker),
+        }
     }
 
     /// Whether the next part may be sent without waiting.
     #[must_use]
     pub fn room(&self) -> Room {
-        if self.is_over() { Room::Free } else { self.mailbox.room() }
+        match &self.end {
+            OtherEnd::Http1 { mailbox, epoch } if mailbox.is_live(*epoch) => mailbox.room(),
+            OtherEnd::Http1 { .. } => Room::Free,
+            OtherEnd::Http2(stream) => stream.room(),
+        }
     }
 
     /// Whether the reply's head was set.
     #[must_use]
     pub fn is_started(&self) -> bool {
-        self.mailbox.is_started(self.epoch)
+        match &self.end {
+            OtherEnd::Http1 { mailbox, epoch } => mailbox.is_started(*epoch),
+            OtherEnd::Http2(stream) => stream.is_started(),
+        }
     }
 
     /// Whether the reply is complete or the client gone: nothing can be sent or received any more.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        !self.mailbox.is_live(self.epoch)
+        self.end.is_over()
     }
 
-    /// The app gives up: 500 if no byte of a reply was sent (a head that was set but not sent is replaced), else the connection is broken
-    /// off without a proper end, so that no client takes the reply for whole (HTTP/1.0 without a length has no end but the
-    /// connection's, and cannot tell).
+    /// The app gives up: 500 if no byte of a reply was sent (a head that was set but not sent is replaced), else the connection, in HTTP/2
+    /// the stream alone, is broken off without a proper end, so that no client takes the reply for whole (HTTP/1.0 without a
+    /// length has no end but the connection's, and cannot tell).
     pub fn fail(&self) {
-        self.mailbox.fail(self.epoch);
+        match &self.end {
+            OtherEnd::Http1 { mailbox, epoch } => mailbox.fail(*epoch),
+            OtherEnd::Http2(stream) => stream.fail(),
+        }
+    }
+}
+
+impl<C> OtherEnd<C> {
+    fn is_over(&self) -> bool {
+        match self {
+            Self::Http1 { mailbox, epoch } => !mailbox.is_live(*epoch),
+            Self::Http2(stream) => !stream.is_live(),
+        }
     }
 }
 
 impl<C> Clone for Exchange<C> {
     fn clone(&self) -> Self {
-        self.mailbox.add_handle(self.epoch);
-        Self { mailbox: Rc::clone(&self.mailbox), epoch: self.epoch }
+        let end = match &self.end {
+            OtherEnd::Http1 { mailbox, epoch } => {
+                mailbox.add_handle(*epoch);
+                OtherEnd::Http1 { mailbox: Rc::clone(mailbox), epoch: *epoch }
+            }
+            OtherEnd::Http2(stream) => {
+                stream.add_handle();
+                OtherEnd::Http2(Rc::clone(stream))
+            }
+        };
+        Self { end }
     }
 }
 
 impl<C> Drop for Exchange<C> {
     fn drop(&mut self) {
-        self.mailbox.drop_handle(self.epoch);
+        match &self.end {
+            OtherEnd::Http1 { mailbox, epoch } => mailbox.drop_handle(*epoch),
+            OtherEnd::Http2(stream) => stream.drop_handle(),
+        }
     }
 }
 
 impl<C> fmt::Debug for Exchange<C> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let is_over = !self.mailbox.is_live(self.epoch);
-        formatter.debug_struct("Exchange").field("epoch", &self.epoch).field("is_over", &is_over).finish()
+        formatter.debug_struct("Exchange").field("is_over", &self.end.is_over()).finish()
     }
 }

@@ -26,6 +26,7 @@ pub fn head(bytes: &[u8]) {
         header_count: 6,
         body_bytes: None,
         websocket: None,
+        http2: None,
     };
     let mut fields = Vec::new();
     let whole = head::decode(&mut bytes.to_vec(), &limits, &mut fields);

@@ -64,6 +64,12 @@ impl Default for Inbound {
 }
 
 impl Inbound {
+    /// Begins with bytes that another stage of the connection has read.
+    pub(crate) fn take_over(&mut self, unread: &[u8]) {
+        self.space(unread.len())[..unread.len()].copy_from_slice(unread);
+        self.filled(unread.len());
+    }
+
     /// Bytes that nobody has looked at.
     pub(crate) fn raw(&mut self) -> &mut [u8] {
         &mut self.bytes[self.raw_start..self.raw_end]

@@ -11,11 +11,13 @@ mod exchange;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod http1;
+mod http2;
 mod inbound;
 mod limits;
 mod mailbox;
 mod output;
 mod service;
+mod stream;
 mod transport;
 mod turns;
 mod websocket;
@@ -24,10 +26,10 @@ pub use app::{
     App, BodyLength, ConnectionInfo, Header, Meter, Offers, Peer, RequestHead, RequestOutcome, Scheme,
     Version,
 };
-pub use connection::Connection;
+pub use connection::{Connection, FirstProtocol};
 pub use drain::{Drain, Gone};
 pub use exchange::{Exchange, Last, ReplyError, Room, Taken};
-pub use limits::{Compression, Limits, WebSocketLimits};
+pub use limits::{Compression, Http2Limits, Limits, WebSocketLimits};
 pub use service::{Clock, Service};
 pub use transport::{FileSending, Transport};
 pub use websocket::{AcceptError, Close, MessageKind, Received, SendError, WebSocket};

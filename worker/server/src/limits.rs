@@ -25,6 +25,8 @@ pub struct Limits {
     pub body_bytes: Option<u64>,
     /// Bounds of WebSockets; `None` if the app speaks none: then a handshake is served as the plain request that it also is.
     pub websocket: Option<WebSocketLimits>,
+    /// Bounds of HTTP/2; `None` if it is not spoken.
+    pub http2: Option<Http2Limits>,
 }
 
 /// Bounds and time limits of a WebSocket.
@@ -49,8 +51,32 @@ pub enum Compression {
     Deflate,
 }
 
+/// Bounds of one connection of HTTP/2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Http2Limits {
+    /// Streams that a client may have open at once (SETTINGS_MAX_CONCURRENT_STREAMS).
+    pub concurrent_streams: u32,
+    /// Largest list of header fields in bytes, counted as RFC 9113 §6.5.2 says (431).
+    pub header_list_bytes: u32,
+    /// Body bytes that a client may send on one stream before the app receives (SETTINGS_INITIAL_WINDOW_SIZE); at most 2³¹ − 1.
+    pub stream_window_bytes: u32,
+    /// The same for all streams of a connection; at least 65,535 and at most 2³¹ − 1.
+    pub connection_window_bytes: u32,
+    /// Largest frame that a client may send (SETTINGS_MAX_FRAME_SIZE); 16,384 to 16,777,215.
+    pub frame_bytes: u32,
+    /// Reply bytes that wait in HTTP/2 for one stream's window, beyond what the app's own bound lets wait.
+    pub send_buffer_bytes: u32,
+    /// Streams that the client has reset before they were looked at; beyond it the connection is closed (CVE-2023-44487).
+    pub pending_resets: usize,
+    /// Streams that were reset for a client's errors; beyond it the connection is closed.
+    pub local_resets: usize,
+}
+
 /// Requests that one connection may start in one turn, so that a client who pipelines cannot starve the others.
 pub(crate) const REQUESTS_PER_TURN: u32 = 16;
+
+/// Rounds of reading, running streams and writing that a connection of HTTP/2 may do in one turn.
+pub(crate) const HTTP2_ROUNDS_PER_TURN: u32 = 64;
 
 /// Reads of one connection in one turn, so that an upload as fast as its app cannot starve the others either.
 pub(crate) const READS_PER_TURN: u32 = 32;

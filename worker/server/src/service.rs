@@ -7,7 +7,10 @@ use std::{
     time::Instant,
 };
 
-use hyper::rt::Timer;
+use hyper::{
+    header::{DATE, HeaderMap, HeaderValue, SERVER as SERVER_NAME},
+    rt::Timer,
+};
 
 use crate::{
     Drain, Limits, Meter,
@@ -18,6 +21,8 @@ use crate::{
 
 /// The name in the Server header.
 const SERVER: &[u8] = b"server: supervise\r\n";
+/// The same as a value alone.
+const SERVER_VALUE: HeaderValue = HeaderValue::from_static("supervise");
 /// Spare buffers kept of each kind. They are lent for a turn, so a few serve thousands of connections.
 const SPARE_BUFFERS: usize = 64;
 /// A larger spare buffer is given back to the allocator.
@@ -143,6 +148,18 @@ impl Service {
     }
 }
 
+impl Service {
+    /// Adds the Date and Server fields that the app has not set.
+    pub(crate) fn stamp_fields(&self, fields: &mut HeaderMap, facts: &ReplyFacts) {
+        if !facts.has_date {
+            fields.insert(DATE, self.date.borrow_mut().value(self.clock.unix_seconds()));
+        }
+        if !facts.has_server {
+            fields.insert(SERVER_NAME, SERVER_VALUE);
+        }
+    }
+}
+
 fn keep_spare(spares: &RefCell<Vec<Vec<u8>>>, buffer: Vec<u8>) {
     let mut spares = spares.borrow_mut();
     if spares.len() < SPARE_BUFFERS && buffer.capacity() <= SPARE_BUFFER_BYTES {
@@ -154,6 +171,8 @@ fn keep_spare(spares: &RefCell<Vec<Vec<u8>>>, buffer: Vec<u8>) {
 struct DateField {
     unix_seconds: u64,
     line: [u8; DATE_LINE_BYTES],
+    /// For HTTP/2, made when first asked for.
+    value: Option<HeaderValue>,
 }
 
 const DATE_NAME: &[u8] = b"date: ";
@@ -164,7 +183,7 @@ impl DateField {
         let mut line = [0; DATE_LINE_BYTES];
         line[..DATE_NAME.len()].copy_from_slice(DATE_NAME);
         line[DATE_LINE_BYTES - 2..].copy_from_slice(b"\r\n");
-        let mut field = Self { unix_seconds: 0, line };
+        let mut field = Self { unix_seconds: 0, line, value: None };
         field.set(0);
         field
     }
@@ -176,8 +195,20 @@ impl DateField {
         out.extend_from_slice(&self.line);
     }
 
+    fn value(&mut self, unix_seconds: u64) -> HeaderValue {
+        if unix_seconds != self.unix_seconds {
+            self.set(unix_seconds);
+        }
+        let line = &self.line[DATE_NAME.len()..DATE_LINE_BYTES - 2];
+        // A date is visible ASCII.
+        self.value
+            .get_or_insert_with(|| HeaderValue::from_bytes(line).unwrap_or(HeaderValue::from_static("")))
+            .clone()
+    }
+
     fn set(&mut self, unix_seconds: u64) {
         self.unix_seconds = unix_seconds;
+        self.value = None;
         self.line[DATE_NAME.len()..DATE_LINE_BYTES - 2].copy_from_slice(&date::imf_fixdate(unix_seconds));
     }
 }

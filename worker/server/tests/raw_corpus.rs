@@ -136,7 +136,7 @@ fn other_versions_are_refused() {
     let other_versions = [
         "GET / HTTP/2.0\r\n\r\n",
         "GET / HTTP/1.2\r\nHost: a\r\n\r\n",
-        "PRI * HTTP/2.0\r\n\r\n",
+        "PRI * HTTP/2.0\r\nHost: a\r\n\r\n",
         "GET / HTTP/0.9\r\n\r\n",
     ];
     let explanation = "only HTTP/1.0 and HTTP/1.1 are spoken here";

@@ -19,7 +19,7 @@ use hyper::rt::ReadBuf;
 
 use self::closing::Linger;
 use super::{
-    handover::{NextStage, StageEnd},
+    handover::{Handover, NextStage, StageEnd},
     websocket::{MeteredHandshake, WebSocketStage},
 };
 use crate::{
@@ -44,6 +44,7 @@ pub(super) struct Http1<Io, A: App> {
     service: Rc<Service>,
     mailbox: Rc<Mailbox<A::Chunk>>,
     registration: Registration,
+    first_bytes: FirstBytes,
     phase: Phase,
     /// What the request in flight becomes if the app accepts it.
     websocket: Option<Rc<Session<A::Chunk>>>,
@@ -93,6 +94,15 @@ enum Phase {
     /// Nothing: another protocol takes over.
     Handed(NextStage),
     Closed,
+}
+
+/// Whether the input may still turn out to be HTTP/2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum FirstBytes {
+    /// Nothing was seen that cannot begin its connection preface.
+    MayBePreface,
+    /// It is HTTP/1.
+    Seen,
 }
 
 /// Whether a connection has had a request.
@@ -152,16 +162,25 @@ impl<Io, A: App> std::fmt::Debug for Http1<Io, A> {
 }
 
 impl<Io: Transport, A: App> Http1<Io, A> {
-    /// Takes over a connection that was just opened.
-    pub(super) fn new(io: Io, info: Rc<ConnectionInfo>, app: Rc<A>, service: Rc<Service>) -> Self {
+    /// Takes over a connection that was just opened and counts as idle.
+    pub(super) fn new(handover: Handover<Io, A>) -> Self {
+        let Handover { io, unread, registration, info, app, service } = handover;
         let now = service.clock.now();
-        service.meter.connection_idle();
+        let mailbox = Rc::new(Mailbox::new(Rc::clone(&service)));
+        if !unread.is_empty() {
+            mailbox.inbound.borrow_mut().take_over(&unread);
+        }
         Self {
             io,
             info,
             app,
-            mailbox: Rc::new(Mailbox::new(Rc::clone(&service))),
-            registration: service.drain.register(),
+            mailbox,
+            registration,
+            first_bytes: if service.limits.http2.is_some() {
+                FirstBytes::MayBePreface
+            } else {
+                FirstBytes::Seen
+            },
             service,
             phase: Phase::Idle { since: now, served: Served::Nothing },
             websocket: None,
@@ -178,13 +197,20 @@ impl<Io: Transport, A: App> Http1<Io, A> {
     /// The connection as a WebSocket, after [`Http1::poll`] ended with one.
     pub(super) fn into_websocket(mut self) -> Option<WebSocketStage<Io, A::Chunk>> {
         let session = self.websocket.take()?;
-        let unread = self.mailbox.inbound.borrow_mut().raw().to_vec();
-        self.mailbox.inbound.borrow_mut().clear();
         self.mailbox.finish();
-        self.release_buffers();
         let handshake = self.in_flight.take();
         let handshake = handshake.map(|it| MeteredHandshake { number: it.number, started: it.started });
-        Some(WebSocketStage::new(self.io, &unread, session, self.registration, handshake))
+        let Handover { io, unread, registration, .. } = self.into_handover();
+        Some(WebSocketStage::new(io, &unread, session, registration, handshake))
+    }
+
+    /// The connection for the next stage, after [`Http1::poll`] ended with one.
+    pub(super) fn into_handover(self) -> Handover<Io, A> {
+        let unread = self.mailbox.inbound.borrow_mut().raw().to_vec();
+        self.mailbox.inbound.borrow_mut().clear();
+        self.release_buffers();
+        let Self { io, info, app, service, registration, .. } = self;
+        Handover { io, unread, registration, info, app, service }
     }
 
     /// One turn. Ready when the connection is closed and everything about it was counted, or when another protocol takes it over.

@@ -95,12 +95,16 @@ pub(crate) fn write_field(
     }
 }
 
-enum FieldUse {
+/// What becomes of a field of the app.
+pub(crate) enum FieldUse {
+    /// It is sent.
     Sent,
+    /// The engine has its own, or none.
     Dropped,
 }
 
-fn note_field(
+/// Notes what a field says about framing and the connection. The name is in lower case.
+pub(crate) fn note_field(
     facts: &mut ReplyFacts,
     body: StatusBody,
     name: &[u8],

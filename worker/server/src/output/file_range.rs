@@ -35,6 +35,20 @@ impl FileRange {
     }
 }
 
+impl FileRange {
+    /// Reads the next of at most `wanted` bytes, and moves on.
+    ///
+    /// # Errors
+    /// The system's; `UnexpectedEof` when the file has ended: it was cut short since its length was told.
+    pub(crate) fn read_next(&mut self, wanted: usize) -> io::Result<Vec<u8>> {
+        let mut block = Block::default();
+        block.fill(self, 0, wanted)?;
+        self.offset += block.filled as u64;
+        block.bytes.truncate(block.filled);
+        Ok(block.bytes)
+    }
+}
+
 /// Bytes that were read of a file and are not yet written.
 #[derive(Debug, Default)]
 pub(super) struct Block {

@@ -22,7 +22,7 @@ use std::{
 };
 
 use worker_server::{
-    App, Connection, ConnectionInfo, Drain, Limits, Meter, Peer, RequestOutcome, Scheme, Service,
+    App, Connection, ConnectionInfo, Drain, Http2Limits, Limits, Meter, Peer, RequestOutcome, Scheme, Service,
 };
 
 use self::{
@@ -42,6 +42,21 @@ pub fn limits() -> Limits {
         header_count: 128,
         body_bytes: None,
         websocket: None,
+        http2: Some(http2_limits()),
+    }
+}
+
+/// The same for HTTP/2.
+pub fn http2_limits() -> Http2Limits {
+    Http2Limits {
+        concurrent_streams: 20,
+        header_list_bytes: 16 * 1024,
+        stream_window_bytes: 64 * 1024,
+        connection_window_bytes: 128 * 1024,
+        frame_bytes: 16 * 1024,
+        send_buffer_bytes: 32 * 1024,
+        pending_resets: 10,
+        local_resets: 30,
     }
 }
 

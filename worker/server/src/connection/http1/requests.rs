@@ -2,7 +2,7 @@
 
 use std::{rc::Rc, task::Context};
 
-use super::{Http1, InFlight, Phase, Progress, ReadResult};
+use super::{FirstBytes, Http1, InFlight, NextStage, Phase, Progress, ReadResult};
 use crate::{
     App, BodyLength, Exchange, Header, Offers, RequestHead, Transport, Version, WebSocket,
     http1::{
@@ -10,6 +10,7 @@ use crate::{
         head::{self, Decoded, Expectation, FieldSpan, Head, Trailers, Upgrade},
         refusal::Refusal,
     },
+    http2,
     limits::{OUTPUT_HIGH_WATER_BYTES, READ_AHEAD_BYTES},
     mailbox::{ReplyBody, RequestTraits},
     websocket::{
@@ -20,6 +21,13 @@ use crate::{
 
 /// Fields whose list is made on the stack. Browsers send about fifteen.
 const FEW_FIELDS: usize = 24;
+/// How much of HTTP/2's preface is there.
+enum Preface {
+    Complete,
+    Begun,
+    Absent,
+}
+
 /// The Host that an absolute target brings along.
 const HOST: &[u8] = b"host";
 
@@ -32,24 +40,26 @@ impl<Io: Transport, A: App> Http1<Io, A> {
         {
             return Progress::None;
         }
+        if self.first_bytes == FirstBytes::MayBePreface {
+            match self.look_for_preface() {
+                Preface::Complete => {
+                    self.phase = Phase::Handed(NextStage::Http2);
+                    return Progress::None;
+                }
+                Preface::Begun => {
+                    self.note_head_bytes();
+                    return Progress::None;
+                }
+                Preface::Absent => self.first_bytes = FirstBytes::Seen,
+            }
+        }
         let mut fields = self.service.field_list();
         let mut inbound = self.mailbox.inbound.borrow_mut();
         let decoded = head::decode(inbound.raw(), &self.service.limits, &mut fields);
-        let seen = inbound.raw_length();
         drop(inbound);
         let progress = match decoded {
             Decoded::Incomplete => {
-                let since = match self.phase {
-                    Phase::Head { since, .. } => since,
-                    Phase::Idle { .. }
-                    | Phase::Exchange { .. }
-                    | Phase::Discard { .. }
-                    | Phase::Closing(_)
-                    | Phase::Lingering { .. }
-                    | Phase::Handed(_)
-                    | Phase::Closed => self.turn.now,
-                };
-                self.phase = Phase::Head { since, seen };
+                self.note_head_bytes();
                 Progress::None
             }
             Decoded::Complete(head) => {
@@ -65,12 +75,41 @@ impl<Io: Transport, A: App> Http1<Io, A> {
         progress
     }
 
+    /// A head is on its way, of which these bytes are not enough.
+    fn note_head_bytes(&mut self) {
+        let since = match self.phase {
+            Phase::Head { since, .. } => since,
+            Phase::Idle { .. }
+            | Phase::Exchange { .. }
+            | Phase::Discard { .. }
+            | Phase::Closing(_)
+            | Phase::Lingering { .. }
+            | Phase::Handed(_)
+            | Phase::Closed => self.turn.now,
+        };
+        self.phase = Phase::Head { since, seen: self.mailbox.inbound.borrow().raw_length() };
+    }
+
+    /// Whether the client begins with HTTP/2's connection preface (RFC 9113 §3.4), which no HTTP/1 request can.
+    fn look_for_preface(&self) -> Preface {
+        let mut inbound = self.mailbox.inbound.borrow_mut();
+        let raw = inbound.raw();
+        if raw.starts_with(http2::PREFACE) {
+            Preface::Complete
+        } else if http2::PREFACE.starts_with(raw) {
+            Preface::Begun
+        } else {
+            Preface::Absent
+        }
+    }
+
     /// Whether decoding could bring another result than last time. A head that trickles in is looked at once a line, not once a
     /// byte, so that the work stays in proportion.
     fn has_news(&mut self) -> bool {
         let mut inbound = self.mailbox.inbound.borrow_mut();
         let empty = head::empty_lines(inbound.raw());
         if empty > 0 {
+            self.first_bytes = FirstBytes::Seen;
             inbound.skip(empty);
             if let Phase::Idle { .. } = self.phase {
                 self.phase = Phase::Head { since: self.turn.now, seen: 0 };

@@ -1,0 +1,88 @@
+//! From a request that hyper has decoded to a call of the app.
+
+use std::rc::Rc;
+
+use hyper::{
+    Method, Request, Response,
+    body::{Body, Incoming},
+    service::Service as HyperService,
+};
+
+use super::tasks::Tasks;
+use crate::{
+    App, BodyLength, ConnectionInfo, Exchange, Offers, RequestHead, Service, Version,
+    http1::head::Trailers,
+    http2::request::{self, Rejection, StreamEnd},
+    mailbox::ReplyBody,
+    stream::{Outgoing, Reply, RequestTraits, Stream, StreamsShared},
+};
+
+/// Calls the app for each request of one connection.
+pub(super) struct Calls<A: App> {
+    pub(super) info: Rc<ConnectionInfo>,
+    pub(super) app: Rc<A>,
+    pub(super) service: Rc<Service>,
+    pub(super) streams: Rc<StreamsShared<A::Chunk>>,
+    pub(super) tasks: Tasks<A::Chunk>,
+}
+
+impl<A: App> HyperService<Request<Incoming>> for Calls<A> {
+    type Response = Response<Outgoing<A::Chunk>>;
+    type Error = h2::Error;
+    type Future = Reply<A::Chunk>;
+
+    fn call(&self, request: Request<Incoming>) -> Reply<A::Chunk> {
+        let (parts, incoming) = request.into_parts();
+        let end = if incoming.is_end_stream() { StreamEnd::WithHead } else { StreamEnd::Later };
+        let reply_body = if parts.method == Method::HEAD { ReplyBody::Withheld } else { ReplyBody::Sent };
+        match request::check(&parts, end, &self.service.limits) {
+            Ok(body) => {
+                let trailers = request::trailers(&parts.headers);
+                self.begin(&parts, body, RequestTraits { reply_body, trailers }, incoming)
+            }
+            Err(Rejection::Malformed) => {
+                self.service.meter.request_refused(400);
+                Reply::Reset(h2::Reason::PROTOCOL_ERROR)
+            }
+            Err(Rejection::Refused(refusal)) => {
+                self.service.meter.request_refused(refusal.status());
+                Reply::refusal(refusal, reply_body, &self.service)
+            }
+        }
+    }
+}
+
+impl<A: App> Calls<A> {
+    fn begin(
+        &self,
+        parts: &hyper::http::request::Parts,
+        body: BodyLength,
+        traits: RequestTraits,
+        incoming: Incoming,
+    ) -> Reply<A::Chunk> {
+        let number = self.streams.stream_began(|line| request::write_line(line, parts));
+        let task = self.tasks.reserve();
+        let stream = Stream::begin(Rc::clone(&self.streams), task, traits, incoming, number);
+        self.tasks.set_stream(Rc::clone(&stream));
+        let reply = Reply::of_app(Rc::clone(&stream));
+        let exchange = Exchange::on_stream(stream);
+        request::with_headers(parts, |headers| {
+            let head = RequestHead {
+                method: parts.method.as_str().as_bytes(),
+                path: parts.uri.path().as_bytes(),
+                query: parts.uri.query().unwrap_or_default().as_bytes(),
+                version: Version::Http2,
+                headers,
+                body,
+                offers: Offers {
+                    early_hints: false,
+                    trailers: traits.trailers == Trailers::Wanted,
+                    files: true,
+                },
+                connection: &self.info,
+            };
+            self.app.call(&head, exchange);
+        });
+        reply
+    }
+}

@@ -1,0 +1,15 @@
+//! HTTP/2 by raw frames: what RFC 9113 and RFC 7541 ask of a server, and what the engine promises beyond.
+
+#![allow(clippy::unwrap_used, reason = "a test that breaks its own rules may panic")]
+#![allow(unreachable_pub, reason = "modules of one test binary")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+#[allow(clippy::allow_attributes, dead_code, reason = "a vocabulary")]
+mod client;
+mod exchanges;
+#[allow(clippy::allow_attributes, dead_code, reason = "a vocabulary")]
+mod frames;
+#[allow(clippy::allow_attributes, dead_code, reason = "a vocabulary")]
+mod huffman;
