@@ -18,6 +18,13 @@ pub const LOG_FORMAT: &str = "text";
 pub const CGI_TIMEOUT_MS: u64 = 300_000;
 /// CGI programs that run at once in one worker: such programs wait more than they compute.
 pub const CGI_PROCESSES: u32 = 32;
+/// Threads of a worker that runs a WSGI application. Applications wait for databases more than they compute, and are written for
+/// threads by now; more of them only queue up for the interpreter.
+pub const WSGI_THREADS: u32 = 4;
+/// Body bytes that are read before a WSGI application is called: forms and API calls fit, and a slow client holds no thread.
+pub const WSGI_REQUEST_BUFFER_BYTES: u64 = 1024 * 1024;
+/// Reply bytes that may wait for a slow client before a WSGI application does: pages fit.
+pub const WSGI_REPLY_BUFFER_BYTES: u64 = 1024 * 1024;
 
 /// Bounds and time limits of HTTP.
 pub const HTTP: HttpSettings = HttpSettings {

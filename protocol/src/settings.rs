@@ -4,13 +4,15 @@
 
 mod cgi;
 mod http2;
+pub mod wsgi;
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-pub use cgi::{CgiAuthorization, CgiSettings};
 pub use self::http2::Http2Settings;
+use self::wsgi::WsgiSettings;
+pub use cgi::{CgiAuthorization, CgiSettings};
 
 /// All that a worker is told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +63,8 @@ pub struct PythonSettings {
     pub factory: Factory,
     /// What the application speaks.
     pub interface: Interface,
+    /// How it is run, if it speaks WSGI.
+    pub wsgi: WsgiSettings,
     /// Whether the application is told of start-up and shutdown.
     pub lifespan: Lifespan,
     /// The event loop.
@@ -89,6 +93,8 @@ pub enum Interface {
     Auto,
     /// ASGI 3, whatever it looks like.
     Asgi3,
+    /// WSGI, whatever it looks like.
+    Wsgi,
 }
 
 /// ASGI lifespan.

@@ -10,6 +10,7 @@ use protocol::{
     settings::{
         Application, CgiAuthorization, CgiSettings, EventLoop, Factory, HttpSettings, Interface, Lifespan,
         PythonSettings, WorkerSettings,
+        wsgi::{WorkerClass, WsgiSettings},
     },
 };
 
@@ -112,13 +113,20 @@ fn http() -> HttpSettings {
 }
 
 fn every_kind_of_settings() -> Vec<WorkerSettings> {
-    let python = |factory, interface, lifespan, event_loop| {
+    let python = |factory, interface, (worker_class, threads), lifespan, event_loop| {
         Application::Python(PythonSettings {
             target: "myapp.main:app".into(),
             python: Some("/srv/.venv/bin/python".into()),
             app_dir: "/srv".into(),
             factory,
             interface,
+            wsgi: WsgiSettings {
+                worker_class,
+                threads,
+                workers: 2,
+                request_buffer_bytes: 1_048_576,
+                reply_buffer_bytes: 1_048_576,
+            },
             lifespan,
             event_loop,
             env_file: None,
@@ -135,9 +143,16 @@ fn every_kind_of_settings() -> Vec<WorkerSettings> {
             authorization: CgiAuthorization::Withheld,
             environment: vec![("GREETING".into(), "hello".into())],
         }),
-        python(Factory::Auto, Interface::Auto, Lifespan::Auto, EventLoop::Auto),
-        python(Factory::Call, Interface::Asgi3, Lifespan::On, EventLoop::Asyncio),
-        python(Factory::Call, Interface::Auto, Lifespan::Off, EventLoop::Uvloop),
+        python(Factory::Auto, Interface::Auto, (WorkerClass::Async, None), Lifespan::Auto, EventLoop::Auto),
+        python(Factory::Call, Interface::Asgi3, (WorkerClass::Async, None), Lifespan::On, EventLoop::Asyncio),
+        python(Factory::Call, Interface::Auto, (WorkerClass::Sync, None), Lifespan::Off, EventLoop::Uvloop),
+        python(
+            Factory::Auto,
+            Interface::Wsgi,
+            (WorkerClass::Threads, Some(8)),
+            Lifespan::Auto,
+            EventLoop::Auto,
+        ),
     ]
     .map(|application| WorkerSettings {
         application,

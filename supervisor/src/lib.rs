@@ -38,7 +38,7 @@ use std::{
 
 use clap::Parser;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use protocol::settings::Application;
+use protocol::settings::{Application, wsgi::WorkerClass};
 use tokio::sync::mpsc;
 
 use cli::{Cli, Command, RunOptions};
@@ -220,12 +220,21 @@ fn introduce(settings: &Settings, sources: &Sources, listeners: &[Listener], met
     let (version, name, workers) =
         (env!("CARGO_PKG_VERSION"), &settings.application_name, settings.pool.workers);
     let s = if workers == 1 { "" } else { "s" };
+    let class = match &settings.worker.application {
+        Application::Python(python) => python.wsgi.worker_class,
+        Application::Welcome | Application::Native { .. } | Application::Cgi(_) => WorkerClass::Async,
+    };
+    let class = match class {
+        WorkerClass::Async => "async",
+        WorkerClass::Threads => "threads",
+        WorkerClass::Sync => "sync",
+    };
     tracing::info!(
         event = "start",
         version,
         workers,
         pid = std::process::id(),
-        "supervise {version}: {name} with {workers} async worker{s}"
+        "supervise {version}: {name} with {workers} {class} worker{s}"
     );
     for remark in &settings.remarks {
         tracing::warn!(event = "remark", "{remark}");

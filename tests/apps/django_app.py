@@ -1,4 +1,4 @@
-"""Django over ASGI in one file: sync and async views, forms, uploads, streaming, cookies, errors, middleware."""
+"""Django over ASGI (`app`) and WSGI (`wsgi`) in one file: sync and async views, forms, uploads, streaming, cookies, errors, middleware."""
 
 import asyncio
 import hashlib
@@ -23,6 +23,7 @@ settings.configure(
 django.setup()
 
 from django.core.asgi import get_asgi_application  # noqa: E402
+from django.core.wsgi import get_wsgi_application  # noqa: E402
 from django.http import (  # noqa: E402
     Http404,
     HttpResponse,
@@ -111,3 +112,4 @@ urlpatterns = [
 ]
 
 app = get_asgi_application()
+wsgi = get_wsgi_application()

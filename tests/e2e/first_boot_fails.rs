@@ -95,8 +95,19 @@ fn an_attribute_that_is_no_application() {
 }
 
 #[test]
-fn a_wsgi_application() {
-    with_python(|server| server.file("app.py", &Guest::WSGI.text()).arguments(["app:app"]), 4, &["WSGI"]);
+fn a_worker_class_for_another_interface() {
+    let asgi = "async def app(scope, receive, send):\n    pass\n";
+    let refused = |arguments: [&str; 3], parts: &[&str]| {
+        with_python(|server| server.file("app.py", asgi).arguments(arguments), 4, parts);
+    };
+    refused(["--worker-class", "sync", "app:app"], &["--worker-class sync", "WSGI", "async"]);
+    refused(["--worker-class", "gthread", "app:app"], &["--worker-class threads", "WSGI", "async"]);
+    refused(["--threads", "2", "app:app"], &["--threads", "WSGI"]);
+    let wsgi = |arguments: [&str; 3], parts: &[&str]| {
+        with_python(|server| server.file("app.py", &Guest::WSGI.text()).arguments(arguments), 4, parts);
+    };
+    wsgi(["--lifespan", "on", "app:app"], &["--lifespan on", "WSGI"]);
+    wsgi(["--loop", "asyncio", "app:app"], &["--loop", "WSGI"]);
 }
 
 #[test]
@@ -133,7 +144,14 @@ fn bad_flags() {
     leaves(machine.server().arguments(["--workers", "many"]), 2, &["many", "--workers"]);
     leaves(machine.server().arguments(["--workers", "0"]), 2, &["workers"]);
     leaves(machine.server().arguments(["--worker-class", "asnyc"]), 2, &["asnyc", "async"]);
-    leaves(machine.server().arguments(["--worker-class", "gevent"]), 2, &["gevent"]);
+    leaves(machine.server().arguments(["--worker-class", "gevent"]), 2, &["gevent", "threads"]);
+    leaves(machine.server().arguments(["--worker-class", "sync"]), 2, &["--worker-class sync", "WSGI"]);
+    leaves(machine.server().arguments(["--threads", "2"]), 2, &["--threads", "WSGI"]);
+    leaves(
+        machine.server().arguments(["--threads", "2", "--interface", "asgi3", "app:app"]),
+        2,
+        &["--threads", "ASGI"],
+    );
     leaves(machine.server().arguments(["--bind", "127.0.0.1:99999"]), 2, &["99999"]);
     leaves(machine.server().arguments(["--prot", "1"]), 2, &["--prot"]);
 }

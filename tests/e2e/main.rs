@@ -31,3 +31,6 @@ mod standalone_worker;
 mod stop;
 mod strangers;
 mod walls;
+mod wsgi;
+mod wsgi_clients;
+mod wsgi_frameworks;

@@ -18,9 +18,12 @@ pub struct Cli {
     /// Address to listen on: host:port, [v6]:port or unix:/path; repeatable [default: 127.0.0.1:8000, or HOST and PORT]
     #[arg(short, long, value_name = "ADDR")]
     pub bind: Vec<String>,
-    /// How the application is run; `async` is the only one
+    /// How the application is run; `threads` and `sync` are for WSGI [default: async]
     #[arg(short = 'k', long, value_name = "CLASS")]
     pub worker_class: Option<WorkerClass>,
+    /// Threads for a WSGI application [default: 4; 1 with `sync`]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub threads: Option<u32>,
     /// Time to finish what is in flight when told to stop, as `30` (seconds) or `500ms` [default: 30s]
     #[arg(long, value_name = "TIME")]
     pub graceful_timeout: Option<TimeSpan>,
@@ -74,8 +77,13 @@ pub struct Cli {
 /// Worker classes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum WorkerClass {
-    /// One event-loop thread.
+    /// One event-loop thread; WSGI as by `threads`.
     Async,
+    /// WSGI on threads.
+    #[value(alias = "gthread")]
+    Threads,
+    /// WSGI, one request at a time.
+    Sync,
 }
 
 /// Formats of log lines.
@@ -96,6 +104,8 @@ pub enum InterfaceChoice {
     Asgi3,
     /// A directory of CGI programs, or one of them.
     Cgi,
+    /// WSGI, whatever it looks like.
+    Wsgi,
 }
 
 /// ASGI lifespan.

@@ -8,11 +8,12 @@ use protocol::{
     settings::{
         Application, CgiAuthorization, CgiSettings, EventLoop, Factory, Interface, Lifespan, PythonSettings,
         WorkerSettings,
+        wsgi::{WorkerClass, WsgiSettings},
     },
 };
 
 use crate::{
-    cli::{Cli, InterfaceChoice, LifespanChoice, LogFormat, LoopChoice},
+    cli::{Cli, InterfaceChoice, LifespanChoice, LogFormat, LoopChoice, WorkerClass as ClassChoice},
     error::{StartError, StartErrorKind},
 };
 
@@ -133,6 +134,18 @@ fn application(cli: &Cli) -> Result<Application, StartError> {
         interface: match cli.interface.unwrap_or(InterfaceChoice::Auto) {
             InterfaceChoice::Auto | InterfaceChoice::Cgi => Interface::Auto,
             InterfaceChoice::Asgi3 => Interface::Asgi3,
+            InterfaceChoice::Wsgi => Interface::Wsgi,
+        },
+        wsgi: WsgiSettings {
+            worker_class: match cli.worker_class.unwrap_or(ClassChoice::Async) {
+                ClassChoice::Async => WorkerClass::Async,
+                ClassChoice::Threads => WorkerClass::Threads,
+                ClassChoice::Sync => WorkerClass::Sync,
+            },
+            threads: cli.threads,
+            workers: 1,
+            request_buffer_bytes: defaults::WSGI_REQUEST_BUFFER_BYTES,
+            reply_buffer_bytes: defaults::WSGI_REPLY_BUFFER_BYTES,
         },
         lifespan: match cli.lifespan.unwrap_or(LifespanChoice::Auto) {
             LifespanChoice::Auto => Lifespan::Auto,
@@ -174,6 +187,8 @@ fn refuse_idle_options(cli: &Cli, application: &Application) -> Result<(), Start
     let paths = given.into_iter().filter_map(|(name, path)| path.map(|_path| name));
     let choices = [
         ("--factory", cli.factory),
+        ("--worker-class", cli.worker_class.is_some_and(|class| class != ClassChoice::Async)),
+        ("--threads", cli.threads.is_some()),
         ("--interface", cli.interface.is_some_and(|choice| choice != InterfaceChoice::Cgi)),
         ("--lifespan", cli.lifespan.is_some()),
         ("--loop", cli.event_loop.is_some()),

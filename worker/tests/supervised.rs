@@ -15,7 +15,10 @@ use nix::sys::signal::Signal;
 use protocol::{
     FromWorker, Phase, ToWorker, inherited,
     scoreboard::Counter,
-    settings::{Application, EventLoop, Factory, Interface, Lifespan, PythonSettings},
+    settings::{
+        Application, EventLoop, Factory, Interface, Lifespan, PythonSettings,
+        wsgi::{WorkerClass, WsgiSettings},
+    },
 };
 
 /// A worker whose supervisor died is gone within a second (README, "orphan").
@@ -216,6 +219,13 @@ fn a_search_for_python_that_finds_none_is_told_in_full() {
         app_dir: "/".into(),
         factory: Factory::Auto,
         interface: Interface::Auto,
+        wsgi: WsgiSettings {
+            worker_class: WorkerClass::Async,
+            threads: None,
+            workers: 1,
+            request_buffer_bytes: 0,
+            reply_buffer_bytes: 0,
+        },
         lifespan: Lifespan::Auto,
         event_loop: EventLoop::Auto,
         env_file: None,

@@ -21,12 +21,15 @@ pub struct RawSettings {
     #[arg(value_name = "APP")]
     pub app: Option<String>,
 
-    /// How a worker runs its application: `async`
+    /// How a worker runs its application: `async`, `threads` (WSGI) or `sync` (WSGI, one request at a time) [default: async]
     #[arg(short = 'k', long, help_heading = "Workers", value_name = "CLASS")]
     pub worker_class: Option<WorkerClass>,
     /// Number of workers, or `auto` for the cores that this process may use [default: 1, or WEB_CONCURRENCY]
     #[arg(short = 'w', long, help_heading = "Workers", value_name = "N|auto")]
     pub workers: Option<WorkerCount>,
+    /// Threads of each worker for a WSGI application [default: 4; 1 with `sync`]
+    #[arg(long, help_heading = "Workers", value_name = "N")]
+    pub threads: Option<Positive>,
     /// Workers that may exist beyond `--workers` during a reload [default: 1]
     #[arg(long, help_heading = "Workers", value_name = "N")]
     pub max_surge: Option<Positive>,
@@ -109,7 +112,7 @@ pub struct RawSettings {
     /// The attribute is a function that returns the application
     #[arg(long, help_heading = "Python", value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub factory: Option<Switch>,
-    /// What the application speaks: auto (found by looking), asgi3, or cgi (APP is a directory of programs, or a program)
+    /// What the application speaks: auto (found by looking), asgi3, wsgi, or cgi (APP is a directory of programs, or a program)
     /// [default: auto]
     #[arg(long, help_heading = "Workers", value_name = "INTERFACE")]
     pub interface: Option<InterfaceChoice>,
@@ -120,6 +123,12 @@ pub struct RawSettings {
     #[arg(long = "loop", help_heading = "Python", value_name = "LOOP")]
     #[serde(rename = "loop")]
     pub event_loop: Option<LoopChoice>,
+    /// WSGI: body of a request that is read before the application is called [default: 1MiB]
+    #[arg(long, help_heading = "Python", value_name = "SIZE")]
+    pub wsgi_request_buffer: Option<ByteSize>,
+    /// WSGI: part of a reply that may wait for the client before the application does [default: 1MiB]
+    #[arg(long, help_heading = "Python", value_name = "SIZE")]
+    pub wsgi_reply_buffer: Option<ByteSize>,
     /// File of KEY=VALUE lines, put into the environment before the import
     #[arg(long, help_heading = "Python", value_name = "FILE")]
     pub env_file: Option<PathBuf>,
@@ -163,6 +172,7 @@ impl RawSettings {
             app,
             worker_class,
             workers,
+            threads,
             max_surge,
             timeout,
             boot_timeout,
@@ -189,6 +199,8 @@ impl RawSettings {
             interface,
             lifespan,
             event_loop,
+            wsgi_request_buffer,
+            wsgi_reply_buffer,
             env_file,
             log_config,
             pid,

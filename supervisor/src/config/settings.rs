@@ -3,6 +3,7 @@
 //! A pure function of the layers and the environment passed in: no file, no process state.
 
 mod cgi;
+mod wsgi;
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -93,13 +94,16 @@ pub fn settle(raw: RawSettings, surroundings: &Surroundings) -> Expected<Setting
     if raw.worker_class == Some(WorkerClass::AsyncByAlias) {
         remarks.push("this worker class is `async` here".to_owned());
     }
+    if raw.worker_class == Some(WorkerClass::ThreadsByAlias) {
+        remarks.push("this worker class is `threads` here".to_owned());
+    }
     let directory = match &raw.chdir {
         Some(chdir) => surroundings.directory.join(chdir),
         None => surroundings.directory.clone(),
     };
-    let application = application(&raw, &directory)?;
-    let bind = bind(&raw, surroundings)?;
     let pool = pool(&raw, surroundings, &mut remarks)?;
+    let application = application(&raw, &directory, pool.workers, &mut remarks)?;
+    let bind = bind(&raw, surroundings)?;
     let heartbeat_interval_ms = (pool.heartbeat_timeout_ms / 3).clamp(1, LONGEST_HEARTBEAT_INTERVAL_MS);
     let log_level =
         raw.log_level.unwrap_or(LogLevel(defaults::LOG_LEVEL.parse().unwrap_or(tracing::Level::INFO)));
@@ -137,14 +141,22 @@ pub fn settle(raw: RawSettings, surroundings: &Surroundings) -> Expected<Setting
     Ok(settings)
 }
 
-fn application(raw: &RawSettings, directory: &std::path::Path) -> Expected<Application> {
+fn application(
+    raw: &RawSettings,
+    directory: &std::path::Path,
+    workers: u32,
+    remarks: &mut Vec<String>,
+) -> Expected<Application> {
     if let Some(cgi) = cgi::cgi(raw, directory)? {
+        wsgi::refuse_without_python(raw)?;
         return Ok(Application::Cgi(cgi));
     }
     let Some(app) = raw.app.as_deref().filter(|app| !app.is_empty()) else {
+        wsgi::refuse_without_python(raw)?;
         return Ok(Application::Welcome);
     };
     if app.contains('/') {
+        wsgi::refuse_without_python(raw)?;
         return Ok(Application::Native { program: directory.join(app).components().collect() });
     }
     if !app.contains(':') {
@@ -167,6 +179,7 @@ fn application(raw: &RawSettings, directory: &std::path::Path) -> Expected<Appli
         app_dir: within(&raw.app_dir).unwrap_or_else(|| directory.to_owned()),
         factory: if raw.factory == Some(Switch::On) { Factory::Call } else { Factory::Auto },
         interface: raw.interface.map_or(Interface::Auto, InterfaceChoice::of_python),
+        wsgi: wsgi::settle(raw, workers, remarks)?,
         lifespan: raw.lifespan.map_or(Lifespan::Auto, |choice| choice.0),
         event_loop: raw.event_loop.map_or(EventLoop::Auto, |choice| choice.0),
         env_file: within(&raw.env_file),

@@ -16,7 +16,6 @@ mod message;
 mod run;
 mod scope;
 mod start;
-mod value_cache;
 mod wait;
 
 pub(crate) use app::Shared;

@@ -3,7 +3,9 @@
 
 use std::path::Path;
 
-use protocol::settings::{Factory, Interface as InterfaceSetting, PythonSettings};
+use protocol::settings::{
+    EventLoop, Factory, Interface as InterfaceSetting, Lifespan, PythonSettings, wsgi::WorkerClass,
+};
 use pyo3::{
     Bound, PyAny, PyErr, PyResult, Python,
     exceptions::{PyAttributeError, PyModuleNotFoundError},
@@ -26,6 +28,14 @@ pub(crate) struct Loaded<'py> {
     pub(crate) application: Bound<'py, PyAny>,
     /// For people: "ASGI 3 application shop.main:app".
     pub(crate) description: String,
+    pub(crate) interface: Speaks,
+}
+
+/// What can be served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Speaks {
+    Asgi,
+    Wsgi,
 }
 
 /// Imports the module, finds the attribute, calls the factory if it is one, and looks which interface it speaks.
@@ -46,10 +56,16 @@ pub(crate) fn load<'py>(py: Python<'py>, settings: &PythonSettings) -> Result<Lo
             found => (application, found),
         },
         InterfaceSetting::Asgi3 if application.is_callable() => (application, Interface::Asgi3),
-        InterfaceSetting::Asgi3 => (application, Interface::None),
+        InterfaceSetting::Wsgi if application.is_callable() => (application, Interface::Wsgi),
+        InterfaceSetting::Asgi3 | InterfaceSetting::Wsgi => (application, Interface::None),
     };
-    refuse_other_interfaces(&application, interface, &settings.target)?;
-    Ok(Loaded { application, description: format!("ASGI 3 application {}", settings.target) })
+    let interface = served_interface(&application, interface, &settings.target)?;
+    refuse_idle_settings(settings, interface)?;
+    let name = match interface {
+        Speaks::Asgi => "ASGI 3",
+        Speaks::Wsgi => "WSGI",
+    };
+    Ok(Loaded { application, description: format!("{name} application {}", settings.target), interface })
 }
 
 /// `package.module:attribute` or `package.module:factory()`, taken apart.
@@ -154,7 +170,7 @@ fn attribute_is_missing(module: &Bound<'_, PyModule>, target: &Target<'_>, name:
     let place = module.filename().map_or_else(|_error| target.module.to_owned(), |file| file.to_string());
     let advice = match nearest(name, &candidates) {
         Some(candidate) => format!("did you mean \"{}:{candidate}\"?", target.module),
-        None if candidates.is_empty() => "it has nothing that looks like an ASGI application".to_owned(),
+        None if candidates.is_empty() => "it has nothing that looks like an application".to_owned(),
         None => format!("it has: {}", listed(&candidates)),
     };
     format!("the module {:?} has no attribute {name:?} ({place}); {advice}", target.module)
@@ -174,8 +190,8 @@ fn applications_in(module: &Bound<'_, PyModule>) -> Vec<String> {
             && !is_class
             && match interface::of(&value) {
                 Ok(Interface::Asgi3) => true,
-                Ok(Interface::Factory) => is_own,
-                Ok(Interface::Asgi2 | Interface::Wsgi | Interface::None) | Err(_) => false,
+                Ok(Interface::Factory | Interface::Wsgi) => is_own,
+                Ok(Interface::Asgi2 | Interface::None) | Err(_) => false,
             }
     };
     names.iter().filter_map(|name| name.extract::<String>().ok()).filter(is_candidate).collect()
@@ -190,17 +206,14 @@ fn call_factory<'py>(factory: &Bound<'py, PyAny>, target: &str) -> Result<Bound<
     factory.call0().map_err(|error| broken(factory.py(), target, error))
 }
 
-fn refuse_other_interfaces(
+fn served_interface(
     application: &Bound<'_, PyAny>,
     interface: Interface,
     target: &str,
-) -> Result<(), Failure> {
+) -> Result<Speaks, Failure> {
     let refusal = match interface {
-        Interface::Asgi3 => return Ok(()),
-        Interface::Wsgi => format!(
-            "{target} is a WSGI application, which this version cannot serve yet; an ASGI application is \
-             `async def app(scope, receive, send)` (in Django: the `application` of asgi.py)"
-        ),
+        Interface::Asgi3 => return Ok(Speaks::Asgi),
+        Interface::Wsgi => return Ok(Speaks::Wsgi),
         Interface::Asgi2 => format!(
             "{target} is an ASGI 2 application (app(scope) returns a second callable), which cannot be served; \
              wrap it with asgiref.compatibility.guarantee_single_callable"
@@ -210,8 +223,34 @@ fn refuse_other_interfaces(
         }
         Interface::None => {
             let kind = application.get_type().name().map(|name| name.to_string()).unwrap_or_default();
-            format!("{target} is no ASGI application but of type {kind}, which cannot be called")
+            format!("{target} is no application but of type {kind}, which cannot be called")
         }
+    };
+    Err(Failure::load(refusal))
+}
+
+/// No setting is accepted and then ignored: which of them mean something is known only now.
+fn refuse_idle_settings(settings: &PythonSettings, interface: Speaks) -> Result<(), Failure> {
+    let (target, wsgi) = (&settings.target, &settings.wsgi);
+    let idle = match interface {
+        Speaks::Asgi => match (wsgi.worker_class, wsgi.threads) {
+            (WorkerClass::Async, None) => return Ok(()),
+            (WorkerClass::Async, Some(_)) => "--threads is",
+            (WorkerClass::Sync, _) => "--worker-class sync is",
+            (WorkerClass::Threads, _) => "--worker-class threads is",
+        },
+        Speaks::Wsgi => match (settings.lifespan, settings.event_loop) {
+            (Lifespan::Auto | Lifespan::Off, EventLoop::Auto) => return Ok(()),
+            (Lifespan::On, _) => "--lifespan on is",
+            (Lifespan::Auto | Lifespan::Off, EventLoop::Asyncio | EventLoop::Uvloop) => "--loop is",
+        },
+    };
+    let refusal = match interface {
+        Speaks::Asgi => format!(
+            "{idle} for WSGI applications, and {target} is an ASGI application, which runs on an event loop: \
+             use `--worker-class async`, and `--workers` for more cores"
+        ),
+        Speaks::Wsgi => format!("{idle} for ASGI applications, and {target} is a WSGI application"),
     };
     Err(Failure::load(refusal))
 }

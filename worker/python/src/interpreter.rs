@@ -8,7 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use protocol::settings::{Application, EventLoop, Lifespan as LifespanMode, PythonSettings};
+use protocol::settings::{
+    Application, EventLoop, Interface as InterfaceSetting, Lifespan as LifespanMode, PythonSettings,
+    wsgi::WorkerClass,
+};
 use pyo3::{Bound, PyAny, PyErr, PyResult, Python, exceptions::PyImportError, prelude::PyAnyMethods};
 use worker::{
     inherited_sockets::{self, ControlPipes, Inherited, Listener},
@@ -21,11 +24,13 @@ use crate::{
     departure::Orders,
     environment, evidence,
     failure::{self, Failure},
-    host_loop, import,
+    host_loop,
+    import::{self, Speaks},
     reactor::{Reactor, Watched},
     service_thread::{self, Boot},
     serving::Site,
     signals::{self, Supervised},
+    wsgi,
 };
 
 /// What the shutdown gets at least, when the drain has used up the grace.
@@ -89,22 +94,79 @@ impl Worker {
             return Err(Failure::boot("the settings name no Python application"));
         };
         let meter = WorkerMeter::new(self.inherited.scoreboard, self.inherited.evidence);
-        let reactor = Reactor::start().map_err(|error| Failure::boot(format!("no reactor: {error}")))?;
         self.say_hello(py)?;
         let pulse = self.start_service_thread(from_supervisor, &meter)?;
         prepare(py, self, python)?;
-        let event_loop = event_loop(py, python.event_loop)?;
+        let event_loop = match wants_event_loop(python) {
+            Wanted::Yes => Some(event_loop(py, python.event_loop)?),
+            Wanted::No => None,
+        };
         let loaded = import::load(py, python)?;
         self.boot.imported();
         self.reporter.loaded(&loaded.description);
-        python_error(py, "cannot use the event loop", host_loop::attach(reactor, &event_loop))?;
+        match (loaded.interface, event_loop) {
+            (Speaks::Asgi, Some(event_loop)) => {
+                self.run_asgi(python, &loaded.application, &event_loop, meter, pulse, listeners)
+            }
+            (Speaks::Asgi, None) => Err(Failure::boot("an ASGI application needs an event loop")),
+            (Speaks::Wsgi, event_loop) => {
+                let forgotten = event_loop.map_or(Ok(()), |event_loop| forget_loop(&event_loop));
+                python_error(py, "cannot close the event loop", forgotten)?;
+                self.run_wsgi(python, &loaded.application, pulse, listeners)
+            }
+        }
+    }
+
+    fn run_asgi(
+        &self,
+        python: &PythonSettings,
+        application: &Bound<'_, PyAny>,
+        event_loop: &Bound<'_, PyAny>,
+        meter: WorkerMeter,
+        pulse: Option<LoopPulse>,
+        listeners: Vec<Listener>,
+    ) -> Result<(), Failure> {
+        let py = application.py();
+        let reactor = Reactor::start().map_err(|error| Failure::boot(format!("no reactor: {error}")))?;
+        python_error(py, "cannot use the event loop", host_loop::attach(reactor, event_loop))?;
         answer_pulse(reactor, pulse)?;
-        let application = loaded.application;
-        let mut lifespan = start_up(python.lifespan, &application, &event_loop)?;
-        let shared = Shared::new(&event_loop, &application, lifespan.state(py), meter.clone(), reactor);
+        let mut lifespan = start_up(python.lifespan, application, event_loop)?;
+        let shared = Shared::new(event_loop, application, lifespan.state(py), meter.clone(), reactor);
         let shared = python_error(py, "cannot prepare for requests", shared)?;
-        let over_by = self.serve(&event_loop, reactor, listeners, meter, shared)?;
-        shut_down(py, &mut lifespan, &event_loop, over_by);
+        let over_by = self.serve(event_loop, reactor, listeners, meter, shared)?;
+        shut_down(py, &mut lifespan, event_loop, over_by);
+        Ok(())
+    }
+
+    fn run_wsgi(
+        &self,
+        python: &PythonSettings,
+        application: &Bound<'_, PyAny>,
+        pulse: Option<LoopPulse>,
+        listeners: Vec<Listener>,
+    ) -> Result<(), Failure> {
+        let py = application.py();
+        let settings = &self.inherited.settings;
+        let grace = Duration::from_millis(settings.graceful_timeout_ms);
+        let handlers = signals::leave_on_plain_signals(py, self.supervised, &self.orders, grace);
+        python_error(py, "cannot handle signals", handlers)?;
+        let ground = wsgi::Ground {
+            listeners,
+            scoreboard: self.inherited.scoreboard,
+            evidence: self.inherited.evidence,
+            http: settings.http.clone(),
+            reporter: self.reporter.clone(),
+            orders: self.orders.clone(),
+            pulse,
+            request_buffer_bytes: usize::try_from(python.wsgi.request_buffer_bytes).unwrap_or(usize::MAX),
+        };
+        let over_by = wsgi::serve(application, ground, python)?;
+        let time_left = over_by.saturating_duration_since(Instant::now()).max(SHORTEST_SHUTDOWN);
+        // From here on the application's threads and its exit functions may take their time, within the grace.
+        service_thread::leave_after(time_left, 0);
+        if let Err(error) = flush_output(py) {
+            log_error(py, "Output could not be flushed", error);
+        }
         Ok(())
     }
 
@@ -204,6 +266,28 @@ fn prepare(py: Python<'_>, worker: &Worker, python: &PythonSettings) -> Result<(
     environment::configure_logging(py, python.log_config.as_deref(), &worker.inherited.settings)
 }
 
+/// Whether there must be an event loop before the import: an application that makes futures or locks then expects one.
+enum Wanted {
+    Yes,
+    /// What is imported cannot be ASGI, or will be refused.
+    No,
+}
+
+fn wants_event_loop(python: &PythonSettings) -> Wanted {
+    match (python.interface, python.wsgi.worker_class) {
+        (InterfaceSetting::Wsgi, _) | (_, WorkerClass::Sync | WorkerClass::Threads) => Wanted::No,
+        (InterfaceSetting::Auto | InterfaceSetting::Asgi3, WorkerClass::Async) => Wanted::Yes,
+    }
+}
+
+/// Takes a loop away that was made before it was known that nobody needs it.
+fn forget_loop(event_loop: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = event_loop.py();
+    py.import("asyncio")?.call_method1("set_event_loop", (py.None(),))?;
+    event_loop.call_method0("close")?;
+    Ok(())
+}
+
 /// The loop that was asked for; the thread's own from now on, so that the application's import finds it.
 fn event_loop(py: Python<'_>, choice: EventLoop) -> Result<Bound<'_, PyAny>, Failure> {
     let make = || -> PyResult<Bound<'_, PyAny>> {
@@ -231,7 +315,7 @@ fn event_loop(py: Python<'_>, choice: EventLoop) -> Result<Bound<'_, PyAny>, Fai
 }
 
 /// Answers the service thread's pokes in the loop: the proof that it is not stuck.
-fn answer_pulse(reactor: &'static Reactor, pulse: Option<LoopPulse>) -> Result<(), Failure> {
+pub(crate) fn answer_pulse(reactor: &'static Reactor, pulse: Option<LoopPulse>) -> Result<(), Failure> {
     let Some(pulse) = pulse else { return Ok(()) };
     let refused = |error: std::io::Error| Failure::boot(format!("cannot watch the service thread: {error}"));
     let descriptor = pulse.descriptor().try_clone_to_owned().map_err(refused)?;

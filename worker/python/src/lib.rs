@@ -11,18 +11,22 @@ mod environment;
 mod evidence;
 mod failure;
 mod host_loop;
+mod immortal;
 mod import;
 mod interface;
 mod interpreter;
 mod module;
 mod native_type;
 mod object;
+mod percent;
 mod reactor;
 mod service_thread;
 mod serving;
 mod signals;
+mod value_cache;
 #[cfg(feature = "wall-tests")]
 mod wall_tests;
+mod wsgi;
 
 /// Python source that lies beside a Rust file, as the C string that the compiler of Python takes.
 macro_rules! python_source {

@@ -12,6 +12,8 @@ use std::{
 
 use pyo3::ffi;
 
+use crate::object::Owned;
+
 /// Memory kept of objects that died, for each type.
 const FREE_OBJECTS: usize = 256;
 
@@ -77,6 +79,15 @@ impl<T> NativeType<T> {
         // SAFETY: the interpreter is held.
         unsafe { (*self.state.get()).type_object = made.cast() };
         !made.is_null()
+    }
+
+    /// The type, if it was made. The interpreter is held.
+    pub(crate) fn type_object(&self) -> Option<Owned> {
+        // SAFETY: the interpreter is held; types that were made are never freed.
+        unsafe {
+            let type_object = (*self.state.get()).type_object;
+            (!type_object.is_null()).then(|| Owned::borrow(type_object.cast()))
+        }
     }
 
     /// A new object with this content and one reference; null with an exception when there is no memory.

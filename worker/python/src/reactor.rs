@@ -29,7 +29,7 @@ use hyper::rt::{Executor, Sleep, Timer};
 pub(crate) use socket::{Socket, Watched};
 pub(crate) use tasks::TaskKey;
 
-use epoll::{Epoll, Trigger};
+use epoll::{Epoll, Events, Trigger};
 use foreign::Foreign;
 use socket::{Readiness, Sources};
 use tasks::{Tasks, Work};
@@ -141,13 +141,52 @@ impl Reactor {
         self.fire_timers();
         let mut polls_left = POLLS_PER_TURN;
         self.run_tasks(&mut polls_left);
-        let more_events = self.take_events();
+        let more_events = self.mark_ready(&self.epoll.poll());
         self.run_tasks(&mut polls_left);
         self.phase.set(TurnPhase::Outside);
         if more_events || !self.run_queue.borrow().is_empty() {
             self.request_turn();
         }
         self.arm_host_timer();
+    }
+
+    /// A turn of a reactor that is nobody's guest: waits until something is ready, a signal comes or a timer is due. `waiting` wraps
+    /// the wait itself, which is left out when there is work already.
+    pub(crate) fn blocking_turn(&'static self, waiting: impl FnOnce(&mut (dyn FnMut() + Send))) {
+        if self.phase.replace(TurnPhase::Inside) == TurnPhase::Inside {
+            return;
+        }
+        let events = self.wait(waiting);
+        self.read_clock();
+        self.fire_timers();
+        self.mark_ready(&events);
+        self.run_tasks(&mut { POLLS_PER_TURN });
+        self.phase.set(TurnPhase::Outside);
+    }
+
+    /// Runs the tasks that were woken, without a look at the network or the timers: between two pieces of application code, so
+    /// that a reply does not wait for the next piece.
+    pub(crate) fn run_woken(&'static self) {
+        if self.phase.replace(TurnPhase::Inside) == TurnPhase::Inside {
+            return;
+        }
+        self.read_clock();
+        self.run_tasks(&mut { POLLS_PER_TURN });
+        self.phase.set(TurnPhase::Outside);
+    }
+
+    fn wait(&self, waiting: impl FnOnce(&mut (dyn FnMut() + Send))) -> Events {
+        if !self.run_queue.borrow().is_empty() {
+            return self.epoll.poll();
+        }
+        let timer = self.timers.borrow_mut().earliest();
+        let time = timer.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        if time == Some(Duration::ZERO) {
+            return self.epoll.poll();
+        }
+        let (epoll, mut events) = (&self.epoll, Events::default());
+        waiting(&mut || events = epoll.wait(time));
+        events
     }
 
     /// The host's timer fired, perhaps a little early: the turn sets the next one.
@@ -224,10 +263,10 @@ impl Reactor {
         }
     }
 
-    /// Asks the kernel without waiting and marks what became ready. Says whether there may be more.
-    fn take_events(&self) -> bool {
+    /// Marks what became ready. Says whether there may be more.
+    fn mark_ready(&self, events: &Events) -> bool {
         let mut woken: Vec<Waker> = Vec::new();
-        let full = self.epoll.poll(|token, readiness| {
+        let full = events.report(|token, readiness| {
             if let Some(source) = self.sources.borrow().get(token) {
                 source.mark(readiness, |waker| self.wake_marked(waker, &mut woken));
             }

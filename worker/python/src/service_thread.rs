@@ -99,7 +99,8 @@ pub(crate) fn leave_after(time: Duration, code: i32) {
     }
 }
 
-fn block_signals() {
+/// For threads that are not Python's: the kernel chooses any thread that lets a signal through.
+pub(crate) fn block_signals() {
     let _refused = nix::sys::signal::SigSet::all().thread_block();
 }
 

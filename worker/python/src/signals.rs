@@ -1,14 +1,26 @@
 //! What signals mean to a Python worker. Set through Python, so that the application can still change what is its own.
 
-use std::time::Duration;
-
-use pyo3::{
-    Bound, PyAny, PyResult, Python,
-    prelude::PyAnyMethods,
-    types::{PyCFunction, PyDict, PyTuple},
+use std::{
+    future::poll_fn,
+    io,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    time::Duration,
 };
 
-use crate::departure::{Departure, Orders};
+use nix::{
+    fcntl::OFlag,
+    unistd::{pipe2, read},
+};
+use pyo3::{
+    Bound, Py, PyAny, PyResult, Python,
+    prelude::PyAnyMethods,
+    types::{PyCFunction, PyDict, PyDictMethods, PyTuple},
+};
+
+use crate::{
+    departure::{Departure, Orders},
+    reactor::{Reactor, Watched},
+};
 
 /// Whether somebody watches over this worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +53,32 @@ pub(crate) fn leave_on_signals(
     orders: &Orders,
     grace: Duration,
 ) -> PyResult<()> {
+    let py = event_loop.py();
+    each_handler(py, supervised, orders, grace, |number, handler| {
+        event_loop.call_method1("add_signal_handler", (number, handler)).map(drop)
+    })
+}
+
+/// The same for a worker without a loop.
+pub(crate) fn leave_on_plain_signals(
+    py: Python<'_>,
+    supervised: Supervised,
+    orders: &Orders,
+    grace: Duration,
+) -> PyResult<()> {
+    let signal = py.import("signal")?;
+    each_handler(py, supervised, orders, grace, |number, handler| {
+        signal.call_method1("signal", (number, handler)).map(drop)
+    })
+}
+
+fn each_handler(
+    py: Python<'_>,
+    supervised: Supervised,
+    orders: &Orders,
+    grace: Duration,
+    mut set: impl FnMut(i32, Py<PyAny>) -> PyResult<()>,
+) -> PyResult<()> {
     let numbers: &[i32] = match supervised {
         Supervised::Yes => &[libc::SIGTERM],
         Supervised::No => &[libc::SIGTERM, libc::SIGINT],
@@ -51,8 +89,48 @@ pub(crate) fn leave_on_signals(
             Supervised::Yes => orders.put(Departure::Drain { grace }),
             Supervised::No => orders.put_signal(grace),
         };
-        let handler = PyCFunction::new_closure(event_loop.py(), None, None, order)?;
-        event_loop.call_method1("add_signal_handler", (number, handler))?;
+        set(number, PyCFunction::new_closure(py, None, None, order)?.into_any().unbind())?;
     }
     Ok(())
+}
+
+/// Ends the main thread's wait when a signal comes, also one that came just before it: Python's handlers run on that thread, and
+/// only when it looks.
+pub(crate) struct Wakeup {
+    reading: OwnedFd,
+    /// Python writes a byte for each signal.
+    _writing: OwnedFd,
+}
+
+impl Wakeup {
+    /// Makes Python tell of signals here. On the main thread.
+    pub(crate) fn new(py: Python<'_>) -> PyResult<Self> {
+        let (reading, writing) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).map_err(io::Error::from)?;
+        let keywords = PyDict::new(py);
+        keywords.set_item("warn_on_full_buffer", false)?;
+        py.import("signal")?.call_method("set_wakeup_fd", (writing.as_raw_fd(),), Some(&keywords))?;
+        Ok(Self { reading, _writing: writing })
+    }
+
+    /// Readable when a signal came.
+    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.reading.as_fd()
+    }
+
+    /// Forgets the signals that came.
+    pub(crate) fn clear(&self) {
+        while read(&self.reading, &mut [0; 64]).is_ok_and(|count| count > 0) {}
+    }
+
+    /// Lets `reactor` wake up for signals, for as long as it lives.
+    pub(crate) fn watch(self, reactor: &'static Reactor) -> io::Result<()> {
+        let watched = Watched::new(reactor, self.reading.try_clone()?)?;
+        reactor.spawn(async move {
+            loop {
+                poll_fn(|context| watched.poll_readable(context)).await;
+                self.clear();
+            }
+        });
+        Ok(())
+    }
 }

@@ -14,6 +14,12 @@ pub enum WorkerClass {
     Async,
     /// The same, asked for by a name of another server.
     AsyncByAlias,
+    /// WSGI on threads.
+    Threads,
+    /// The same, asked for by gunicorn's name.
+    ThreadsByAlias,
+    /// WSGI, one request at a time.
+    Sync,
 }
 
 impl FromStr for WorkerClass {
@@ -25,13 +31,19 @@ impl FromStr for WorkerClass {
             "asgi" | "uvicorn.workers.UvicornWorker" | "uvicorn_worker.UvicornWorker" => {
                 Ok(Self::AsyncByAlias)
             }
-            "sync" | "threads" | "gthread" | "command" => refuse(format!(
-                "the worker class `{text}` is not there yet: only `async` works in this version"
+            "threads" => Ok(Self::Threads),
+            "gthread" => Ok(Self::ThreadsByAlias),
+            "sync" => Ok(Self::Sync),
+            "command" => refuse(format!(
+                "the worker class `{text}` is not there yet: use `async`, `threads` or `sync`"
             )),
-            "gevent" | "eventlet" | "tornado" => refuse(format!(
-                "there is no worker class `{text}`: green threads patch the whole interpreter; use `async`"
+            "gevent" | "eventlet" => refuse(format!(
+                "there is no worker class `{text}`: green threads patch the whole interpreter; use `threads` for WSGI, `async` for ASGI"
             )),
-            _ => refuse(format!("there is no worker class `{text}`: use `async`")),
+            "tornado" => {
+                refuse(format!("there is no worker class `{text}`: use `threads` for WSGI, `async` for ASGI"))
+            }
+            _ => refuse(format!("there is no worker class `{text}`: use `async`, `threads` or `sync`")),
         }
     }
 }
@@ -63,11 +75,12 @@ impl FromStr for InterfaceChoice {
         match text {
             "auto" => Ok(Self::Python(Interface::Auto)),
             "asgi3" => Ok(Self::Python(Interface::Asgi3)),
+            "wsgi" => Ok(Self::Python(Interface::Wsgi)),
             "cgi" => Ok(Self::Cgi),
-            "asgi2" | "wsgi" => {
-                refuse(format!("the interface `{text}` is not there yet: write auto, asgi3 or cgi"))
+            "asgi2" => {
+                refuse(format!("the interface `{text}` is not there yet: write auto, asgi3, wsgi or cgi"))
             }
-            _ => refuse(format!("`{text}` is no interface: write auto, asgi3 or cgi")),
+            _ => refuse(format!("`{text}` is no interface: write auto, asgi3, wsgi or cgi")),
         }
     }
 }
@@ -116,7 +129,9 @@ mod tests {
     fn classes_that_do_not_work_yet_are_named() {
         assert_eq!("async".parse(), Ok(WorkerClass::Async));
         assert_eq!("uvicorn.workers.UvicornWorker".parse(), Ok(WorkerClass::AsyncByAlias));
-        for text in ["sync", "gthread", "threads", "command", "gevent", "nonsense"] {
+        assert_eq!("gthread".parse(), Ok(WorkerClass::ThreadsByAlias));
+        assert_eq!("sync".parse(), Ok(WorkerClass::Sync));
+        for text in ["command", "gevent", "eventlet", "tornado", "nonsense"] {
             let error = text.parse::<WorkerClass>().expect_err(text);
             assert!(error.0.contains(text), "{error}");
         }

@@ -1,51 +1,17 @@
 //! Python objects that every request needs: interned keys, common values, templates of messages. Made once, never freed.
 
-#![expect(unsafe_code, reason = "borrowed pointers to immortal objects")]
+#![expect(unsafe_code, reason = "borrows of immortal objects")]
 
 use std::sync::OnceLock;
 
-use pyo3::ffi::{self, PyObject};
+use pyo3::ffi;
 
 use super::extensions::ExtensionDicts;
-use crate::object::{Owned, interned, new_bytes};
-
-/// An object that is never freed.
-#[derive(Clone, Copy)]
-pub(super) struct Immortal(*mut PyObject);
-
-// SAFETY: only the pointer moves between threads; whoever follows it holds the interpreter.
-unsafe impl Send for Immortal {}
-// SAFETY: as above.
-unsafe impl Sync for Immortal {}
-
-impl Immortal {
-    pub(super) fn new(object: Owned) -> Self {
-        Self(object.into_ptr())
-    }
-
-    pub(super) fn as_ptr(self) -> *mut PyObject {
-        self.0
-    }
-
-    /// A strong reference to it.
-    pub(super) fn owned(self) -> Owned {
-        // SAFETY: it is alive for ever.
-        unsafe { Owned::borrow(self.0) }
-    }
-}
-
-macro_rules! known_texts {
-    ($($(#[$attribute:meta])* $name:ident = $text:literal;)*) => {
-        /// The interned strings.
-        pub(super) struct Texts { $($(#[$attribute])* pub(super) $name: Immortal,)* }
-
-        impl Texts {
-            fn make() -> Option<Self> {
-                Some(Self { $($(#[$attribute])* $name: Immortal::new(interned($text)?),)* })
-            }
-        }
-    };
-}
+pub(super) use crate::immortal::{Immortal, copy_dict, new_dict, set};
+use crate::{
+    immortal::known_texts,
+    object::{Owned, new_bytes},
+};
 
 known_texts! {
     asgi = c"asgi";
@@ -146,23 +112,4 @@ fn make() -> Option<Known> {
         disconnect_message: Immortal::new(disconnect_message),
         extensions: ExtensionDicts::make()?,
     })
-}
-
-/// A new, empty dict.
-pub(super) fn new_dict() -> Option<Owned> {
-    // SAFETY: the interpreter is held.
-    unsafe { Owned::steal(ffi::PyDict_New()) }
-}
-
-/// A shallow copy of a dict.
-pub(super) fn copy_dict(dict: *mut PyObject) -> Option<Owned> {
-    // SAFETY: the callers pass living dicts; the interpreter is held.
-    unsafe { Owned::steal(ffi::PyDict_Copy(dict)) }
-}
-
-/// Sets one item of a dict.
-pub(super) fn set(dict: &Owned, key: Immortal, value: &Owned) -> Option<()> {
-    // SAFETY: all three are alive; the dict takes its own references.
-    let failed = unsafe { ffi::PyDict_SetItem(dict.as_ptr(), key.as_ptr(), value.as_ptr()) };
-    (failed == 0).then_some(())
 }

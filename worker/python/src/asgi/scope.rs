@@ -2,16 +2,17 @@
 
 #![expect(unsafe_code, reason = "C API on the request path")]
 
-use std::{borrow::Cow, cell::RefCell};
+use std::cell::RefCell;
 
 use pyo3::ffi;
 use worker_server::{ConnectionInfo, Header, Peer, RequestHead, Scheme, Version};
 
-use super::{
-    known::{Immortal, Known, copy_dict, known, new_dict, set},
-    value_cache::{PathObjects, ValueCache, is_private},
+use super::known::{Immortal, Known, copy_dict, known, new_dict, set};
+use crate::{
+    object::{Owned, new_bytes, new_text},
+    percent::decoded,
+    value_cache::{ValueCache, is_private},
 };
-use crate::object::{Owned, new_bytes, new_text};
 
 /// Makes scopes; remembers what comes again.
 pub(super) struct ScopeBuilder {
@@ -90,9 +91,9 @@ impl ScopeBuilder {
     }
 
     fn path(&self, path: &[u8]) -> Option<PathObjects> {
-        self.paths.borrow_mut().get(path, b"", || {
-            Some(PathObjects { text: new_text(&percent_decoded(path))?, raw: new_bytes(path)? })
-        })
+        self.paths
+            .borrow_mut()
+            .get(path, b"", || Some(PathObjects { text: new_text(&decoded(path))?, raw: new_bytes(path)? }))
     }
 
     /// A fresh list, since middlewares change it, of tuples that may be shared, since nobody can.
@@ -120,6 +121,13 @@ impl ScopeBuilder {
         let name = self.names.borrow_mut().get(header.name, b"", || new_bytes(header.name))?;
         pair(name, new_bytes(header.value)?)
     }
+}
+
+/// A path as the scope shows it: decoded text and raw bytes.
+#[derive(Clone)]
+struct PathObjects {
+    text: Owned,
+    raw: Owned,
 }
 
 fn none() -> Owned {
@@ -174,32 +182,4 @@ fn method(method: &[u8]) -> Option<Owned> {
         _ => None,
     };
     usual.map(Immortal::owned).or_else(|| new_text(&method.to_ascii_uppercase()))
-}
-
-/// Replaces `%xx`; what is no such escape stays as it is.
-fn percent_decoded(path: &[u8]) -> Cow<'_, [u8]> {
-    if !path.contains(&b'%') {
-        return Cow::Borrowed(path);
-    }
-    let mut decoded = Vec::with_capacity(path.len());
-    let mut rest = path;
-    while let Some((&byte, after)) = rest.split_first() {
-        match escape(rest) {
-            Some(value) => {
-                decoded.push(value);
-                rest = &rest[3..];
-            }
-            None => {
-                decoded.push(byte);
-                rest = after;
-            }
-        }
-    }
-    Cow::Owned(decoded)
-}
-
-fn escape(bytes: &[u8]) -> Option<u8> {
-    let [b'%', high, low, ..] = bytes else { return None };
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    u8::try_from(digit(*high)? * 16 + digit(*low)?).ok()
 }

@@ -3,6 +3,7 @@
 use std::{
     io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
+    time::Duration,
 };
 
 use nix::{
@@ -50,18 +51,49 @@ impl Epoll {
         Ok(self.epoll.add(descriptor, EpollEvent::new(flags, token))?)
     }
 
-    /// Reports what is ready now. True when there may be more than one turn takes.
-    pub(super) fn poll(&self, mut report: impl FnMut(u64, Ready)) -> bool {
-        let mut events = [EpollEvent::empty(); EVENTS_PER_TURN];
-        let count = loop {
-            match self.epoll.wait(&mut events, EpollTimeout::ZERO) {
-                Ok(count) => break count,
+    /// Asks the kernel without waiting.
+    pub(super) fn poll(&self) -> Events {
+        loop {
+            match self.collect(EpollTimeout::ZERO) {
                 Err(Errno::EINTR) => {}
                 // EBADF or EINVAL would be a bug of ours; the turn goes on with what it has.
-                Err(_) => break 0,
+                events => return events.unwrap_or_default(),
             }
-        };
-        for event in &events[..count] {
+        }
+    }
+
+    /// Waits until something is ready, a signal comes, or the time is over; without a time, for ever.
+    pub(super) fn wait(&self, time: Option<Duration>) -> Events {
+        // Rounded up, so that a timer is due when the wait for it is over.
+        let milliseconds = time.map(|time| i32::try_from(time.as_millis() + 1).unwrap_or(i32::MAX));
+        let timeout = milliseconds
+            .map_or(EpollTimeout::NONE, |time| EpollTimeout::try_from(time).unwrap_or(EpollTimeout::MAX));
+        self.collect(timeout).unwrap_or_default()
+    }
+
+    fn collect(&self, timeout: EpollTimeout) -> nix::Result<Events> {
+        let mut events = Events::default();
+        events.count = self.epoll.wait(&mut events.list, timeout)?;
+        Ok(events)
+    }
+}
+
+/// What became ready.
+pub(super) struct Events {
+    list: [EpollEvent; EVENTS_PER_TURN],
+    count: usize,
+}
+
+impl Default for Events {
+    fn default() -> Self {
+        Self { list: [EpollEvent::empty(); EVENTS_PER_TURN], count: 0 }
+    }
+}
+
+impl Events {
+    /// Reports each. True when there may be more than one turn takes.
+    pub(super) fn report(&self, mut report: impl FnMut(u64, Ready)) -> bool {
+        for event in &self.list[..self.count] {
             let flags = event.events();
             let broken = EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR;
             let hang_up = flags.intersects(broken | EpollFlags::EPOLLRDHUP);
@@ -74,6 +106,6 @@ impl Epoll {
                 },
             );
         }
-        count == EVENTS_PER_TURN
+        self.count == EVENTS_PER_TURN
     }
 }

@@ -1,8 +1,6 @@
 //! Remembers Python objects made of bytes that come again and again: header fields and paths. Direct-mapped and of fixed
 //! size, so that no client can make it grow; what is long or secret does not enter.
 
-use crate::object::Owned;
-
 /// Entries; a power of two. Clients of one service send a few dozen distinct fields.
 const ENTRIES: usize = 512;
 /// Longest key that is remembered. The longest usual one is Chrome's Accept header.
@@ -17,19 +15,19 @@ struct Entry<V> {
 }
 
 /// Values by a key of two parts.
-pub(super) struct ValueCache<V> {
+pub(crate) struct ValueCache<V> {
     entries: Vec<Option<Entry<V>>>,
 }
 
 impl<V: Clone> ValueCache<V> {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut entries = Vec::new();
         entries.resize_with(ENTRIES, || None);
         Self { entries }
     }
 
     /// The value for this key, made anew by `make` when it is not remembered. None when `make` fails.
-    pub(super) fn get(&mut self, first: &[u8], second: &[u8], make: impl FnOnce() -> Option<V>) -> Option<V> {
+    pub(crate) fn get(&mut self, first: &[u8], second: &[u8], make: impl FnOnce() -> Option<V>) -> Option<V> {
         if first.len() + second.len() > KEY_BYTES {
             return make();
         }
@@ -65,7 +63,7 @@ fn mix(seed: u64, bytes: &[u8]) -> u64 {
 }
 
 /// Header fields whose values are secret or new each time: never remembered.
-pub(super) fn is_private(name: &[u8]) -> bool {
+pub(crate) fn is_private(name: &[u8]) -> bool {
     matches!(
         name,
         b"authorization"
@@ -76,11 +74,4 @@ pub(super) fn is_private(name: &[u8]) -> bool {
             | b"traceparent"
             | b"content-length"
     )
-}
-
-/// A path as the scope shows it: decoded text and raw bytes.
-#[derive(Clone)]
-pub(super) struct PathObjects {
-    pub(super) text: Owned,
-    pub(super) raw: Owned,
 }
