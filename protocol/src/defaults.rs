@@ -1,6 +1,9 @@
 //! The defaults that two command lines share: `supervise`, and `worker` when it runs alone. Here, so that none is in two places.
 
-use crate::settings::{Http2Settings, HttpSettings};
+use crate::settings::{
+    Http2Settings, HttpSettings,
+    http1::{HalfClose, Http1Settings},
+};
 
 /// Where an application listens when nobody says and PORT is not set: on loopback only.
 pub const BIND: &str = "127.0.0.1:8000";
@@ -42,6 +45,8 @@ pub const HTTP: HttpSettings = HttpSettings {
     body_bytes: 0,
     // A client's round trip and its thinking; short enough that idle connections never delay an exit.
     drain_linger_ms: 1_000,
+    // As most servers see it, and the only way to notice at once that a client has left.
+    http1: Http1Settings { half_close: HalfClose::Leaves },
 };
 
 /// Bounds of one connection of HTTP/2.

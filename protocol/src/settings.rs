@@ -3,6 +3,7 @@
 //! ([`crate::defaults`]) are filled in by whoever reads a command line.
 
 mod cgi;
+pub mod http1;
 mod http2;
 pub mod wsgi;
 
@@ -144,4 +145,6 @@ pub struct HttpSettings {
     pub body_bytes: u64,
     /// An idle connection that drains is kept this long for one last request.
     pub drain_linger_ms: u64,
+    /// What can be chosen about HTTP/1.
+    pub http1: http1::Http1Settings,
 }

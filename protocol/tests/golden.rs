@@ -109,6 +109,9 @@ fn http() -> HttpSettings {
         header_count: 100,
         body_bytes: 0,
         drain_linger_ms: 1_000,
+        http1: protocol::settings::http1::Http1Settings {
+            half_close: protocol::settings::http1::HalfClose::Leaves,
+        },
     }
 }
 

@@ -5,6 +5,7 @@
 mod guest;
 
 mod any_language;
+mod asgi_extensions;
 mod blocked_output;
 mod broken_reload;
 mod card;
@@ -22,6 +23,7 @@ mod main_job;
 mod options;
 mod orphan;
 mod pid_file_and_sockets;
+mod probe_table;
 mod prometheus;
 mod python_contract;
 mod pythons;
@@ -30,6 +32,7 @@ mod scaling;
 mod standalone_worker;
 mod stop;
 mod strangers;
+mod strict_http1;
 mod walls;
 mod wsgi;
 mod wsgi_clients;

@@ -1,6 +1,10 @@
 //! Promise: no option is accepted and ignored. Each one that shapes the application's surroundings or the HTTP bounds shows its effect.
 
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    io::{Read, Write},
+    time::Duration,
+};
 
 use harness::{
     Guest, Machine, Python, Server, ServerBuilder, http,
@@ -130,6 +134,21 @@ fn bounds_of_requests() {
         |length: usize| Request { method: "POST", body: &long.as_bytes()[..length], ..Request::get("/") };
     assert_eq!(status(&body(1_000)), 200);
     assert_eq!(status(&body(1_001)), 413);
+    server.stop();
+}
+
+#[test]
+fn clients_that_have_said_all() {
+    let machine = Machine::shared();
+    let Some(python) = Python::default_one() else { return };
+    let server = machine.server().guest(Guest::PROBE, &python);
+    let server = server.arguments(["--half-close", "waits", "app:app"]).start();
+    let mut stream = std::net::TcpStream::connect(server.address()).expect("a connection");
+    stream.write_all(&Request::get("/slow/300").bytes()).expect("sent");
+    stream.shutdown(std::net::Shutdown::Write).expect("half closed");
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).expect("the reply, and then the end");
+    assert!(reply.starts_with("HTTP/1.1 200 OK\r\n"), "{reply}");
     server.stop();
 }
 

@@ -22,6 +22,8 @@ impl Guest {
     pub const DJANGO: Self = Self { name: "django_app" };
     /// Checks what asyncio, anyio and the ASGI contract promise to an application.
     pub const COMPAT: Self = Self { name: "compat_app" };
+    /// Shows what a server does with an application, one behaviour a path.
+    pub const PROBE: Self = Self { name: "probe_app" };
     /// Raises on import.
     pub const RAISES_ON_IMPORT: Self = Self { name: "raises_on_import" };
     /// Never finishes its import.

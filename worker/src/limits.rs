@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use protocol::{
     defaults,
-    settings::{Http2Settings, HttpSettings},
+    settings::{Http2Settings, HttpSettings, http1::HalfClose},
 };
 use worker_server::{Http2Limits, Limits};
 
@@ -20,6 +20,10 @@ pub fn limits(http: &HttpSettings) -> Limits {
         head_bytes: http.head_bytes as usize,
         header_count: http.header_count as usize,
         body_bytes: (http.body_bytes > 0).then_some(http.body_bytes),
+        half_close: match http.http1.half_close {
+            HalfClose::Leaves => worker_server::HalfClose::Leaves,
+            HalfClose::Waits => worker_server::HalfClose::Waits,
+        },
         websocket: None,
         http2: http2_limits(&defaults::HTTP2),
     }

@@ -7,8 +7,8 @@ use clap::Args;
 use serde::{Deserialize, Deserializer, de};
 
 use super::values::{
-    BindAddress, ByteSize, EnvironmentEntry, InterfaceChoice, LifespanChoice, LogFormat, LogLevel,
-    LoopChoice, MetricsAddress, Positive, Switch, TimeSpan, WorkerClass, WorkerCount,
+    BindAddress, ByteSize, EnvironmentEntry, HalfCloseChoice, InterfaceChoice, LifespanChoice, LogFormat,
+    LogLevel, LoopChoice, MetricsAddress, Positive, Switch, TimeSpan, WorkerClass, WorkerCount,
 };
 
 /// One layer of settings. The field names are the keys of the YAML; `SUPERVISE_` and the name in capitals is the
@@ -80,6 +80,9 @@ pub struct RawSettings {
     /// Idle connections of a worker that leaves are kept this long for one last request [default: 1s]
     #[arg(long, help_heading = "HTTP limits", value_name = "TIME")]
     pub drain_linger: Option<TimeSpan>,
+    /// What a client means that closes its sending side before its reply: `leaves`, or `waits` for it [default: leaves]
+    #[arg(long, help_heading = "HTTP limits", value_name = "leaves|waits")]
+    pub half_close: Option<HalfCloseChoice>,
     /// Longest request line [default: 8190]
     #[arg(long, help_heading = "HTTP limits", value_name = "SIZE")]
     pub limit_request_line: Option<ByteSize>,
@@ -186,6 +189,7 @@ impl RawSettings {
             body_read_timeout,
             write_timeout,
             drain_linger,
+            half_close,
             limit_request_line,
             limit_request_head,
             limit_request_fields,

@@ -11,6 +11,7 @@ use protocol::{
     defaults,
     settings::{
         Application, EventLoop, Factory, HttpSettings, Interface, Lifespan, PythonSettings, WorkerSettings,
+        http1::Http1Settings,
     },
 };
 use supervisor_fleet::PoolSettings;
@@ -281,6 +282,7 @@ fn http(raw: &RawSettings) -> Expected<HttpSettings> {
         header_count: raw.limit_request_fields.map_or(usual.header_count, |count| count.0),
         body_bytes: raw.limit_request_body.map_or(usual.body_bytes, |size| size.0),
         drain_linger_ms: raw.drain_linger.map_or(usual.drain_linger_ms, |time| time.ms),
+        http1: Http1Settings { half_close: raw.half_close.map_or(usual.http1.half_close, |choice| choice.0) },
     })
 }
 

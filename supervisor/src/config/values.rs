@@ -353,8 +353,10 @@ read_from_scalars!(
 );
 
 mod application;
+mod http1;
 
 pub use application::{InterfaceChoice, LifespanChoice, LoopChoice, WorkerClass};
+pub use http1::HalfCloseChoice;
 
 #[cfg(test)]
 mod tests {

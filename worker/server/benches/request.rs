@@ -12,8 +12,8 @@ use std::{
 
 use hyper::rt::{Read, ReadBufCursor, Sleep, Timer, Write};
 use worker_server::{
-    App, Clock, Connection, ConnectionInfo, Drain, Exchange, Last, Limits, Meter, Peer, RequestHead, Scheme,
-    Service, Taken, Transport,
+    App, Clock, Connection, ConnectionInfo, Drain, Exchange, HalfClose, Last, Limits, Meter, Peer,
+    RequestHead, Scheme, Service, Taken, Transport,
 };
 
 const ROUNDS: usize = 15;
@@ -126,6 +126,7 @@ fn nanoseconds_per_request(request: &'static [u8]) -> f64 {
         head_bytes: 65_536,
         header_count: 128,
         body_bytes: None,
+        half_close: HalfClose::Leaves,
         websocket: None,
         http2: None,
     };

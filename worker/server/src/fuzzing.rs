@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    Limits,
+    HalfClose, Limits,
     http1::{
         chunked::{BodyEnd, ChunkedDecoder},
         head::{self, Decoded},
@@ -25,6 +25,7 @@ pub fn head(bytes: &[u8]) {
         head_bytes: 256,
         header_count: 6,
         body_bytes: None,
+        half_close: HalfClose::Leaves,
         websocket: None,
         http2: None,
     };

@@ -29,7 +29,7 @@ pub use app::{
 pub use connection::{Connection, FirstProtocol};
 pub use drain::{Drain, Gone};
 pub use exchange::{Exchange, Last, ReplyError, Room, Taken};
-pub use limits::{Compression, Http2Limits, Limits, WebSocketLimits};
+pub use limits::{Compression, HalfClose, Http2Limits, Limits, WebSocketLimits};
 pub use service::{Clock, Service};
 pub use transport::{FileSending, Transport};
 pub use websocket::{AcceptError, Close, MessageKind, Received, SendError, WebSocket};

@@ -23,6 +23,8 @@ pub struct Limits {
     pub header_count: usize,
     /// Largest request body in bytes (413); `None` for no bound.
     pub body_bytes: Option<u64>,
+    /// What a client that closes its sending side means by it.
+    pub half_close: HalfClose,
     /// Bounds of WebSockets; `None` if the app speaks none: then a handshake is served as the plain request that it also is.
     pub websocket: Option<WebSocketLimits>,
     /// Bounds of HTTP/2; `None` if it is not spoken.
@@ -70,6 +72,16 @@ pub struct Http2Limits {
     pub pending_resets: usize,
     /// Streams that were reset for a client's errors; beyond it the connection is closed.
     pub local_resets: usize,
+}
+
+/// What a client that closes its sending side before its reply is complete means by it. One whose request is incomplete then has
+/// always left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HalfClose {
+    /// That it has left.
+    Leaves,
+    /// That it has said all and waits for its replies. That it leaves after all is noticed when writing fails.
+    Waits,
 }
 
 /// Requests that one connection may start in one turn, so that a client who pipelines cannot starve the others.

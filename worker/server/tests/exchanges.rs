@@ -8,7 +8,7 @@ use support::{
     Line, Metered, Rig,
     apps::{self, Script, head, keeper, reply},
 };
-use worker_server::{Exchange, Last, ReplyError, RequestHead, Room, Taken};
+use worker_server::{Exchange, HalfClose, Last, Limits, ReplyError, RequestHead, Room, Taken};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -405,7 +405,7 @@ fn a_broken_body_is_the_clients_fault_and_not_the_apps() {
 
 #[test]
 fn a_body_over_the_limit_is_refused() {
-    let limits = || worker_server::Limits { body_bytes: Some(5), ..support::limits() };
+    let limits = || Limits { body_bytes: Some(5), ..support::limits() };
     let known =
         |length: usize| format!("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n123456");
     let mut rig = Rig::with_limits(apps::site(), limits());
@@ -445,4 +445,34 @@ fn the_meter_sees_all_of_it() {
         Metered::Closed,
     ];
     assert_eq!(*rig.ledger.entries.borrow(), expected);
+}
+
+#[test]
+fn a_client_that_has_said_all_may_wait_for_its_replies() {
+    let limits = Limits { half_close: HalfClose::Waits, ..support::limits() };
+    let (kept, app) = keeper();
+    let mut rig = Rig::with_limits(app, limits.clone());
+    rig.wire.send(GET.repeat(2).as_bytes());
+    rig.wire.end_input();
+    rig.run();
+    assert!(!rig.wire.output_ended(), "it waits");
+    for _ in 0..2 {
+        let exchange = kept.borrow_mut().remove(0);
+        assert_eq!(take(&exchange).0, Taken::Body { more: false });
+        assert_eq!(take(&exchange).0, Taken::Pending, "it has not left");
+        reply(&exchange, 200, &[], b"all");
+        rig.run();
+        assert!(rig.received().ends_with("all"));
+    }
+    assert!(rig.is_closed(), "nothing more can come");
+    // A request that can never be whole is nobody's.
+    let (kept, app) = keeper();
+    let mut rig = Rig::with_limits(app, limits);
+    rig.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhell");
+    let exchange = kept.borrow_mut().remove(0);
+    rig.wire.end_input();
+    rig.run();
+    while let (Taken::Body { .. }, _) = take(&exchange) {}
+    assert_eq!(take(&exchange).0, Taken::Disconnected);
+    assert!(rig.is_closed());
 }

@@ -23,7 +23,7 @@ use super::{
     websocket::{MeteredHandshake, WebSocketStage},
 };
 use crate::{
-    App, ConnectionInfo, RequestOutcome, Service, Transport,
+    App, ConnectionInfo, HalfClose, RequestOutcome, Service, Transport,
     deadline::{Deadline, Expiry},
     drain::{DrainPhase, Registration},
     http1::chunked::BodyEnd,
@@ -35,7 +35,7 @@ use crate::{
 
 /// The state of HTTP/1 on one connection.
 ///
-/// A client that closes its sending side while a request is in flight counts as gone, as most servers see it. It is noticed at
+/// A client that closes its sending side while a request is in flight counts as gone unless [`HalfClose::Waits`]. It is noticed at
 /// once unless the engine has stopped reading, because the app does not receive or 16 KiB of pipelined requests wait already.
 pub(super) struct Http1<Io, A: App> {
     io: Io,
@@ -53,6 +53,7 @@ pub(super) struct Http1<Io, A: App> {
     /// The reply in flight is complete; it is reported when it is written.
     outcome: Option<RequestOutcome>,
     deadline: Deadline,
+    input: Input,
     /// When the drain began, as this connection saw it.
     draining_since: Option<Instant>,
     /// When the client last took some of what waits for it; `None` while nothing waits.
@@ -116,6 +117,14 @@ enum Served {
 struct InFlight {
     number: usize,
     started: Instant,
+}
+
+/// Whether more can come from the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Input {
+    Open,
+    /// It has closed its sending side and waits for its replies.
+    Ended,
 }
 
 /// What is known for the length of one turn.
@@ -187,6 +196,7 @@ impl<Io: Transport, A: App> Http1<Io, A> {
             in_flight: None,
             outcome: None,
             deadline: Deadline::default(),
+            input: Input::Open,
             draining_since: None,
             write_stalled_since: None,
             flush: Flush::Done,
@@ -293,6 +303,9 @@ impl<Io: Transport, A: App> Http1<Io, A> {
         if !self.wants_bytes() {
             return Progress::None;
         }
+        if self.input == Input::Ended {
+            return self.meet_end_again();
+        }
         match self.read_once(context, 0) {
             ReadResult::Bytes => {
                 if let Phase::Exchange { progress } = &mut self.phase {
@@ -374,10 +387,30 @@ impl<Io: Transport, A: App> Http1<Io, A> {
         matches!(self.phase, Phase::Idle { .. } | Phase::Head { .. })
     }
 
+    /// The client has closed its sending side some time ago, and what it said is used up: only its replies are left.
+    fn meet_end_again(&mut self) -> Progress {
+        match self.phase {
+            Phase::Exchange { .. } | Phase::Handed(_) => Progress::None,
+            Phase::Idle { .. }
+            | Phase::Head { .. }
+            | Phase::Discard { .. }
+            | Phase::Closing(_)
+            | Phase::Lingering { .. }
+            | Phase::Closed => {
+                self.end_of_input();
+                Progress::Made
+            }
+        }
+    }
+
     /// The client has closed its sending side.
     fn end_of_input(&mut self) {
         self.turn.reads = Readiness::Blocked;
+        let has_said_all = self.mailbox.inbound.borrow().body_end() == BodyEnd::Reached;
         match self.phase {
+            Phase::Exchange { .. } if has_said_all && self.service.limits.half_close == HalfClose::Waits => {
+                self.input = Input::Ended;
+            }
             // What is complete is still written.
             Phase::Idle { .. } | Phase::Head { .. } | Phase::Discard { .. } => {
                 self.begin_closing(Linger::Not);

@@ -22,7 +22,8 @@ use std::{
 };
 
 use worker_server::{
-    App, Connection, ConnectionInfo, Drain, Http2Limits, Limits, Meter, Peer, RequestOutcome, Scheme, Service,
+    App, Connection, ConnectionInfo, Drain, HalfClose, Http2Limits, Limits, Meter, Peer, RequestOutcome,
+    Scheme, Service,
 };
 
 use self::{
@@ -41,6 +42,7 @@ pub fn limits() -> Limits {
         head_bytes: 64 * 1024,
         header_count: 128,
         body_bytes: None,
+        half_close: HalfClose::Leaves,
         websocket: None,
         http2: Some(http2_limits()),
     }
