@@ -28,6 +28,8 @@ pub const WSGI_THREADS: u32 = 4;
 pub const WSGI_REQUEST_BUFFER_BYTES: u64 = 1024 * 1024;
 /// Reply bytes that may wait for a slow client before a WSGI application does: pages fit.
 pub const WSGI_REPLY_BUFFER_BYTES: u64 = 1024 * 1024;
+/// Time for a TLS handshake, in milliseconds: two round trips of a phone on a bad network, and its thinking.
+pub const TLS_HANDSHAKE_TIMEOUT_MS: u64 = 10_000;
 
 /// Bounds and time limits of HTTP.
 pub const HTTP: HttpSettings = HttpSettings {

@@ -14,6 +14,8 @@ pub const SCOREBOARD: &str = "SUPERVISE_SCOREBOARD";
 pub const SCOREBOARD_RECORD: &str = "SUPERVISE_SCOREBOARD_RECORD";
 /// Descriptor of this worker's evidence memfd ([`crate::evidence`]).
 pub const EVIDENCE: &str = "SUPERVISE_EVIDENCE";
+/// Descriptor of the memfd with certificates and keys ([`crate::credentials`]); set only where TLS is spoken.
+pub const CREDENTIALS: &str = "SUPERVISE_CREDENTIALS";
 /// Slot number, from 1, stable over restarts.
 pub const SLOT: &str = "SUPERVISE_SLOT";
 /// Generation number, from 1: grows with every reload.
@@ -22,5 +24,15 @@ pub const GENERATION: &str = "SUPERVISE_GENERATION";
 pub const SETTINGS: &str = "SUPERVISE_SETTINGS";
 
 /// All of the above: what must not leak into programs that the application itself starts.
-pub const ALL: [&str; 9] =
-    [CONTROL_IN, CONTROL_OUT, LISTENERS, SCOREBOARD, SCOREBOARD_RECORD, EVIDENCE, SLOT, GENERATION, SETTINGS];
+pub const ALL: [&str; 10] = [
+    CONTROL_IN,
+    CONTROL_OUT,
+    LISTENERS,
+    SCOREBOARD,
+    SCOREBOARD_RECORD,
+    EVIDENCE,
+    CREDENTIALS,
+    SLOT,
+    GENERATION,
+    SETTINGS,
+];

@@ -4,6 +4,7 @@
 //! Any program in any language can be a full worker: it reads one JSON object a line from one inherited pipe
 //! and writes one JSON object a line to the other ([`frame`], [`inherited`]).
 
+pub mod credentials;
 pub mod defaults;
 pub mod evidence;
 pub mod frame;
@@ -26,6 +27,9 @@ pub enum ToWorker {
         /// Time for all of it, in milliseconds from the receipt; what is unfinished then is cut off.
         grace_ms: u64,
     },
+    /// The [`credentials`] have changed: read them anew and use them for connections that come from now on. A worker without
+    /// TLS may ignore it.
+    ReloadCertificates,
 }
 
 /// What a worker says to the supervisor.

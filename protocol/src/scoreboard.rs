@@ -58,10 +58,18 @@ pub enum Counter {
     ResponseBodyBytes,
     /// Responses that were broken off: the application failed, or the client left before the end.
     ResponsesAborted,
+    /// TLS handshakes that secured their connection.
+    TlsHandshakesDone,
+    /// TLS handshakes that failed: no version or cipher in common, a wrong client certificate, a client that left.
+    TlsHandshakesFailed,
+    /// TLS handshakes that took too long.
+    TlsHandshakesTimedOut,
+    /// Clients that spoke plain HTTP where TLS is spoken.
+    TlsPlainHttp,
 }
 
 /// Number of counters in a record.
-pub const COUNTERS: usize = 14;
+pub const COUNTERS: usize = 18;
 /// Upper bounds of the duration histogram in microseconds; one more bucket holds the rest.
 pub const DURATION_BUCKETS_US: [u64; 16] = [
     1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 75_000, 100_000, 250_000, 500_000, 750_000, 1_000_000,
@@ -165,6 +173,10 @@ mod tests {
         Counter::RequestBodyBytes,
         Counter::ResponseBodyBytes,
         Counter::ResponsesAborted,
+        Counter::TlsHandshakesDone,
+        Counter::TlsHandshakesFailed,
+        Counter::TlsHandshakesTimedOut,
+        Counter::TlsPlainHttp,
     ];
 
     fn record() -> Record {

@@ -5,6 +5,7 @@
 mod cgi;
 pub mod http1;
 mod http2;
+mod tls;
 pub mod wsgi;
 
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 pub use self::http2::Http2Settings;
 use self::wsgi::WsgiSettings;
 pub use cgi::{CgiAuthorization, CgiSettings};
+pub use tls::{ClientCertificates, PlainListeners, TlsSettings, TlsVersion};
 
 /// All that a worker is told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +29,8 @@ pub struct WorkerSettings {
     pub graceful_timeout_ms: u64,
     /// HTTP bounds and time limits.
     pub http: HttpSettings,
+    /// TLS; none where every listener is plain.
+    pub tls: Option<TlsSettings>,
     /// "error", "warn", "info", "debug" or "trace".
     pub log_level: String,
     /// "text" or "json".

@@ -8,8 +8,8 @@ use protocol::{
     frame::{Decoder, encode},
     inherited,
     settings::{
-        Application, CgiAuthorization, CgiSettings, EventLoop, Factory, HttpSettings, Interface, Lifespan,
-        PythonSettings, WorkerSettings,
+        Application, CgiAuthorization, CgiSettings, ClientCertificates, EventLoop, Factory, HttpSettings,
+        Interface, Lifespan, PlainListeners, PythonSettings, TlsSettings, TlsVersion, WorkerSettings,
         wsgi::{WorkerClass, WsgiSettings},
     },
 };
@@ -20,7 +20,7 @@ fn golden(name: &str) -> String {
 }
 
 fn every_message_to_a_worker() -> Vec<ToWorker> {
-    vec![ToWorker::Drain { grace_ms: 30_000 }]
+    vec![ToWorker::Drain { grace_ms: 30_000 }, ToWorker::ReloadCertificates]
 }
 
 fn every_message_from_a_worker() -> Vec<FromWorker> {
@@ -49,6 +49,7 @@ fn every_message_from_a_worker() -> Vec<FromWorker> {
 fn name_to(message: &ToWorker) -> &'static str {
     match message {
         ToWorker::Drain { .. } => "drain",
+        ToWorker::ReloadCertificates => "reload_certificates",
     }
 }
 
@@ -82,7 +83,7 @@ fn messages_to_a_worker_are_these_bytes() {
     assert_eq!(String::from_utf8(bytes).unwrap(), expected);
     assert_eq!(decode_all::<ToWorker>(&expected), messages);
     let names: Vec<_> = messages.iter().map(name_to).collect();
-    assert_eq!(names, ["drain"], "each message has its line");
+    assert_eq!(names, ["drain", "reload_certificates"], "each message has its line");
 }
 
 #[test]
@@ -113,6 +114,39 @@ fn http() -> HttpSettings {
             half_close: protocol::settings::http1::HalfClose::Leaves,
         },
     }
+}
+
+/// Of the welcome app, without anything that may be left out.
+fn plain() -> WorkerSettings {
+    WorkerSettings {
+        application: Application::Welcome,
+        heartbeat_interval_ms: 1_000,
+        graceful_timeout_ms: 30_000,
+        http: http(),
+        tls: None,
+        log_level: "info".into(),
+        log_format: "text".into(),
+    }
+}
+
+fn tls() -> [TlsSettings; 2] {
+    let closed = TlsSettings {
+        plain_listeners: 0,
+        plain: PlainListeners::Serve,
+        minimum_version: TlsVersion::Tls13,
+        cipher_suites: vec![0x1301],
+        client_certificates: ClientCertificates::Required,
+        handshake_timeout_ms: 10_000,
+    };
+    let open = TlsSettings {
+        plain_listeners: 1,
+        plain: PlainListeners::RedirectToHttps { port: Some(443) },
+        minimum_version: TlsVersion::Tls12,
+        cipher_suites: Vec::new(),
+        client_certificates: ClientCertificates::None,
+        handshake_timeout_ms: 10_000,
+    };
+    [closed, open]
 }
 
 fn every_kind_of_settings() -> Vec<WorkerSettings> {
@@ -157,15 +191,10 @@ fn every_kind_of_settings() -> Vec<WorkerSettings> {
             EventLoop::Auto,
         ),
     ]
-    .map(|application| WorkerSettings {
-        application,
-        heartbeat_interval_ms: 1_000,
-        graceful_timeout_ms: 30_000,
-        http: http(),
-        log_level: "info".into(),
-        log_format: "text".into(),
-    })
-    .into()
+    .map(|application| WorkerSettings { application, ..plain() })
+    .into_iter()
+    .chain(tls().into_iter().map(|tls| WorkerSettings { tls: Some(tls), ..plain() }))
+    .collect()
 }
 
 #[test]

@@ -13,8 +13,10 @@ use supervisor_fleet::{
 use tokio::sync::mpsc;
 
 use crate::{
-    config::{Sources, settings::Settings},
+    certificates::Look,
+    config::Sources,
     error::ExpectedError,
+    generation::Generation,
     metrics, obituary,
     reload::{self, Decision},
     signals::{Signals, Wish},
@@ -27,6 +29,8 @@ use crate::{
 
 /// Batches of worker events taken before deadlines and questions have their turn: a flood must not keep them off for ever.
 const BATCHES_PER_TURN: usize = 64;
+/// The files of certificates are looked at this often.
+const CERTIFICATE_LOOK_INTERVAL_MS: u64 = 1_000;
 /// What failed workers said last is kept for so many of them.
 const LAST_WORDS_KEPT: usize = 16;
 
@@ -37,8 +41,8 @@ pub struct Start {
     pub began: Instant,
     /// Where settings come from at a reload.
     pub sources: Sources,
-    /// The settings of the first generation.
-    pub settings: Settings,
+    /// The first generation.
+    pub generation: Generation,
     /// None yet, but ready to spawn.
     pub workers: Workers,
     /// What came from the operator.
@@ -66,9 +70,9 @@ pub struct EventLoop {
     sources: Sources,
     fleet: Fleet,
     /// What the workers of each generation are told.
-    generations: BTreeMap<GenerationId, Settings>,
-    /// Settled settings on their way through the fleet, which gives them their generation.
-    proposed: Option<Settings>,
+    generations: BTreeMap<GenerationId, Generation>,
+    /// A generation on its way through the fleet, which gives it its number.
+    proposed: Option<Generation>,
     workers: Workers,
     signals: Signals,
     questions: mpsc::Receiver<Question>,
@@ -76,6 +80,8 @@ pub struct EventLoop {
     dumps: StackDumps,
     events: VecDeque<EventKind>,
     last_words: VecDeque<LastWords>,
+    /// When the files of certificates are looked at next; never without TLS.
+    certificates_due: Option<Moment>,
     finished: Option<Outcome>,
 }
 
@@ -83,11 +89,12 @@ impl EventLoop {
     /// Ready to run.
     #[must_use]
     pub fn new(start: Start) -> Self {
-        let fleet = Fleet::new(start.settings.pool.clone(), start.seed);
+        let fleet = Fleet::new(start.generation.settings.pool.clone(), start.seed);
+        let has_certificates = start.generation.certificates.is_some();
         Self {
             began: start.began,
             sources: start.sources,
-            generations: BTreeMap::from([(fleet.generation(), start.settings)]),
+            generations: BTreeMap::from([(fleet.generation(), start.generation)]),
             fleet,
             proposed: None,
             workers: start.workers,
@@ -97,6 +104,7 @@ impl EventLoop {
             dumps: StackDumps::default(),
             events: VecDeque::new(),
             last_words: VecDeque::new(),
+            certificates_due: has_certificates.then_some(Moment(0)),
             finished: None,
         }
     }
@@ -145,7 +153,7 @@ impl EventLoop {
         match action {
             Action::Spawn { worker, pool: _, slot, generation, origin: _ } => {
                 let now = self.now();
-                let Some(settings) = self.generations.get(&generation) else {
+                let Some(plan) = self.generations.get(&generation) else {
                     tracing::error!(
                         event = "bug",
                         "generation {} has no settings: please report this",
@@ -154,7 +162,7 @@ impl EventLoop {
                     self.events.push_back(EventKind::SpawnFailed { worker });
                     return;
                 };
-                match self.workers.spawn(worker, slot, generation, settings, now) {
+                match self.workers.spawn(worker, slot, generation, plan, now) {
                     Ok(()) => self.tally.starts += 1,
                     Err(error) => {
                         let sentence = format!("worker {} could not be started: {error}", slot.0);
@@ -205,8 +213,8 @@ impl EventLoop {
         match &notice {
             Notice::Restarted { reason, .. } => self.tally.restarted(*reason),
             Notice::ReloadStarted { generation } => {
-                if let Some(settings) = self.proposed.take() {
-                    self.generations.insert(*generation, settings);
+                if let Some(proposed) = self.proposed.take() {
+                    self.generations.insert(*generation, proposed);
                 }
             }
             Notice::ReloadDone { .. } => self.tally.reloaded(ReloadResult::Ok),
@@ -288,9 +296,9 @@ impl EventLoop {
         }
         let newest = self.generations.values().next_back();
         match newest.map(|running| reload::decide(&self.sources, running)) {
-            Some(Decision::Go(settings)) => {
-                let pool = settings.pool.clone();
-                self.proposed = Some(*settings);
+            Some(Decision::Go(generation)) => {
+                let pool = generation.settings.pool.clone();
+                self.proposed = Some(*generation);
                 self.apply(EventKind::Reload { settings: pool });
             }
             Some(Decision::Refuse { why, detail }) => {
@@ -299,6 +307,20 @@ impl EventLoop {
                 tracing::error!(event = "reload.rejected", detail, "{message}");
             }
             None => {}
+        }
+    }
+
+    /// Certificates that were renewed go into service without a reload: workers use them for the connections to come.
+    fn look_at_certificates(&mut self) {
+        for (&id, generation) in &mut self.generations {
+            let Some(certificates) = &mut generation.certificates else { continue };
+            let look = certificates.look();
+            self.tally.looked_at_certificates(&look);
+            story::tell_certificates(&look, certificates.facts());
+            match look {
+                Look::Renewed => self.workers.reload_certificates(id),
+                Look::Unchanged | Look::Refused(_) => {}
+            }
         }
     }
 
@@ -315,10 +337,8 @@ impl EventLoop {
     }
 
     fn next_deadline(&self) -> Option<Moment> {
-        [self.fleet.next_deadline(), self.workers.next_deadline(), self.dumps.next_deadline()]
-            .into_iter()
-            .flatten()
-            .min()
+        let mine = [self.workers.next_deadline(), self.dumps.next_deadline(), self.certificates_due];
+        mine.into_iter().chain([self.fleet.next_deadline()]).flatten().min()
     }
 
     fn fire_deadlines(&mut self) {
@@ -327,6 +347,10 @@ impl EventLoop {
             if let Some(live) = self.workers.get_mut(worker) {
                 self.dumps.look(worker, live, now);
             }
+        }
+        if self.certificates_due.is_some_and(|due| due <= now) {
+            self.certificates_due = Some(Moment(now.0 + CERTIFICATE_LOOK_INTERVAL_MS));
+            self.look_at_certificates();
         }
         for event in self.workers.broken_channels(now) {
             self.apply(event);
@@ -375,7 +399,15 @@ impl EventLoop {
     fn numbers(&mut self) -> Answer {
         let now = self.now();
         self.tally.refresh_usage(&self.workers, now);
-        let sight = metrics::Sight { fleet: &self.fleet, workers: &self.workers, tally: &self.tally, now };
+        let serving = self.generations.get(&self.fleet.generation());
+        let certificates = serving.and_then(|generation| generation.certificates.as_ref());
+        let sight = metrics::Sight {
+            fleet: &self.fleet,
+            workers: &self.workers,
+            tally: &self.tally,
+            certificates,
+            now,
+        };
         match metrics::render(sight) {
             Ok(body) => Answer { status: StatusCode::OK, content_type: metrics::CONTENT_TYPE, body },
             Err(error) => {

@@ -1,5 +1,6 @@
 //! The shell around the law of supervision: parse, settle, bind, run. The only file that knows all rooms of this crate.
 
+pub mod certificates;
 pub mod cli;
 pub mod commands;
 pub mod config;
@@ -7,6 +8,7 @@ pub mod control_pipes;
 pub mod error;
 pub mod event_loop;
 pub mod evidence;
+pub mod generation;
 pub mod histogram;
 pub mod listeners;
 pub mod logging;
@@ -41,6 +43,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use protocol::settings::{Application, wsgi::WorkerClass};
 use tokio::sync::mpsc;
 
+use certificates::Certificates;
 use cli::{Cli, Command, RunOptions};
 use config::{
     Sources,
@@ -48,7 +51,8 @@ use config::{
 };
 use error::{ExitStatus, Expected, ExpectedError};
 use event_loop::{EventLoop, Start};
-use listeners::Listener;
+use generation::Generation;
+use listeners::{Listener, Scheme};
 use logging::Log;
 use pid_file::PidFile;
 use signals::Signals;
@@ -106,10 +110,12 @@ fn run(sources: Sources, settings: Settings, began: Instant) -> Expected<()> {
     if let Some(path) = &settings.pid_file {
         PidFile::check(path)?;
     }
-    let listeners = bind_all(&settings)?;
+    let generation = Generation::prepare(settings, None)?;
+    let settings = &generation.settings;
+    let listeners = bind_all(settings)?;
     let metrics = bind_metrics(&settings.metrics)?;
     let pid_file = settings.pid_file.as_deref().map(PidFile::write).transpose()?;
-    introduce(&settings, &sources, &listeners, metrics.as_ref());
+    introduce(&generation, &sources, &listeners, metrics.as_ref());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -125,7 +131,7 @@ fn run(sources: Sources, settings: Settings, began: Instant) -> Expected<()> {
         let workers =
             Workers::new(worker_program, listeners).map_err(|error| system_error("share memory", &error))?;
         let seed = RandomState::new().build_hasher().finish();
-        let start = Start { began, sources, settings, workers, signals, questions, seed };
+        let start = Start { began, sources, generation, workers, signals, questions, seed };
         // The sender stays alive, so that a run without metrics does not see a closed channel.
         let outcome = EventLoop::new(start).run().await;
         drop(asker);
@@ -186,14 +192,19 @@ fn raise_descriptor_limit() {
 }
 
 fn bind_all(settings: &Settings) -> Expected<Vec<Listener>> {
-    settings.bind.iter().map(|address| Listener::bind(address, &settings.bind)).collect()
+    let all: Vec<_> = settings.bind.iter().chain(&settings.insecure_bind).cloned().collect();
+    let scheme = if settings.tls_files.is_some() { Scheme::Https } else { Scheme::Http };
+    let secured = settings.bind.iter().map(|address| Listener::bind(address, &all, scheme));
+    secured
+        .chain(settings.insecure_bind.iter().map(|address| Listener::bind(address, &all, Scheme::Http)))
+        .collect()
 }
 
 fn bind_metrics(setting: &MetricsSetting) -> Expected<Option<Listener>> {
     match setting {
         MetricsSetting::Off => Ok(None),
         MetricsSetting::Explicit(address) => {
-            Listener::bind(address, &[]).map(Some).map_err(|error| ExpectedError {
+            Listener::bind(address, &[], Scheme::Http).map(Some).map_err(|error| ExpectedError {
                 message: format!("metrics: {}", error.message),
                 help: vec![
                     "stop it, or serve the metrics elsewhere: --metrics 127.0.0.1:0, or --metrics off"
@@ -202,7 +213,7 @@ fn bind_metrics(setting: &MetricsSetting) -> Expected<Option<Listener>> {
                 ..error
             })
         }
-        MetricsSetting::Default(address) => match Listener::bind(address, &[]) {
+        MetricsSetting::Default(address) => match Listener::bind(address, &[], Scheme::Http) {
             Ok(listener) => Ok(Some(listener)),
             Err(error) => {
                 tracing::warn!(
@@ -216,7 +227,8 @@ fn bind_metrics(setting: &MetricsSetting) -> Expected<Option<Listener>> {
     }
 }
 
-fn introduce(settings: &Settings, sources: &Sources, listeners: &[Listener], metrics: Option<&Listener>) {
+fn introduce(generation: &Generation, sources: &Sources, listeners: &[Listener], metrics: Option<&Listener>) {
+    let settings = &generation.settings;
     let (version, name, workers) =
         (env!("CARGO_PKG_VERSION"), &settings.application_name, settings.pool.workers);
     let s = if workers == 1 { "" } else { "s" };
@@ -236,7 +248,8 @@ fn introduce(settings: &Settings, sources: &Sources, listeners: &[Listener], met
         pid = std::process::id(),
         "supervise {version}: {name} with {workers} {class} worker{s}"
     );
-    for remark in &settings.remarks {
+    let certificates = generation.certificates.as_ref().map_or(&[][..], Certificates::facts);
+    for remark in settings.remarks.iter().chain(&certificates::remarks(certificates)) {
         tracing::warn!(event = "remark", "{remark}");
     }
     if settings.worker.application == Application::Welcome {

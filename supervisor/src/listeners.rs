@@ -27,9 +27,19 @@ const BACKLOG: i32 = 2048;
 /// The proxy in front runs as another user, and the directory decides who may come in. uvicorn's.
 const UNIX_SOCKET_MODE: u32 = 0o666;
 
+/// What is spoken first on the connections of a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    /// HTTP in the clear.
+    Http,
+    /// TLS.
+    Https,
+}
+
 /// One bound socket.
 #[derive(Debug)]
 pub struct Listener {
+    scheme: Scheme,
     socket: OwnedFd,
     /// With the port that the system chose.
     bound: Bound,
@@ -61,18 +71,22 @@ impl Listener {
     ///
     /// # Errors
     /// Exit 69 for an address that is taken, with its holder; 77 for one that is not permitted; 2 for one that does not exist.
-    pub fn bind(address: &BindAddress, all: &[BindAddress]) -> Expected<Self> {
-        match address {
-            BindAddress::Tcp { host, port } => bind_tcp(host, *port, all),
-            BindAddress::Unix(path) => bind_unix(path),
-        }
+    pub fn bind(address: &BindAddress, all: &[BindAddress], scheme: Scheme) -> Expected<Self> {
+        let (socket, bound) = match address {
+            BindAddress::Tcp { host, port } => bind_tcp(host, *port, all)?,
+            BindAddress::Unix(path) => bind_unix(path)?,
+        };
+        Ok(Self { scheme, socket, bound })
     }
 
     /// As people and tests read it: `http://127.0.0.1:8000`, `unix:/run/app.sock`.
     #[must_use]
     pub fn url(&self) -> String {
         match &self.bound {
-            Bound::Tcp(address) => format!("http://{address}"),
+            Bound::Tcp(address) => match self.scheme {
+                Scheme::Http => format!("http://{address}"),
+                Scheme::Https => format!("https://{address}"),
+            },
             Bound::Unix(SocketPath { path, .. }) => format!("unix:{}", path.display()),
         }
     }
@@ -90,7 +104,7 @@ impl AsFd for Listener {
     }
 }
 
-fn bind_tcp(host: &str, port: u16, all: &[BindAddress]) -> Expected<Listener> {
+fn bind_tcp(host: &str, port: u16, all: &[BindAddress]) -> Expected<(OwnedFd, Bound)> {
     let name = BindAddress::Tcp { host: host.to_owned(), port };
     let address = match (host, port).to_socket_addrs().map(|mut found| found.next()) {
         Ok(Some(address)) => address,
@@ -103,7 +117,7 @@ fn bind_tcp(host: &str, port: u16, all: &[BindAddress]) -> Expected<Listener> {
             return Err(error.help("write an address of this machine, as 127.0.0.1 or 0.0.0.0"));
         }
     };
-    let listen = || -> io::Result<Listener> {
+    let listen = || -> io::Result<(OwnedFd, Bound)> {
         // CLOEXEC is set by socket2; workers share the description, so this one call makes it non-blocking for all.
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
         socket.set_nonblocking(true)?;
@@ -114,7 +128,7 @@ fn bind_tcp(host: &str, port: u16, all: &[BindAddress]) -> Expected<Listener> {
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
         let address = socket.local_addr()?.as_socket().unwrap_or(address);
-        Ok(Listener { socket: socket.into(), bound: Bound::Tcp(address) })
+        Ok((socket.into(), Bound::Tcp(address)))
     };
     listen().map_err(|error| tcp_error(&name, address, &error))
 }
@@ -159,19 +173,16 @@ fn tcp_error(name: &BindAddress, address: SocketAddr, error: &io::Error) -> Expe
     }
 }
 
-fn bind_unix(path: &Path) -> Expected<Listener> {
+fn bind_unix(path: &Path) -> Expected<(OwnedFd, Bound)> {
     replace_stale_socket(path)?;
-    let listen = || -> io::Result<Listener> {
+    let listen = || -> io::Result<(OwnedFd, Bound)> {
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
         socket.set_nonblocking(true)?;
         socket.bind(&SockAddr::unix(path)?)?;
         fs::set_permissions(path, fs::Permissions::from_mode(UNIX_SOCKET_MODE))?;
         socket.listen(BACKLOG)?;
         let inode = fs::symlink_metadata(path)?.ino();
-        Ok(Listener {
-            socket: socket.into(),
-            bound: Bound::Unix(SocketPath { path: path.to_owned(), inode }),
-        })
+        Ok((socket.into(), Bound::Unix(SocketPath { path: path.to_owned(), inode })))
     };
     listen().map_err(|error| unix_error(path, &error))
 }
@@ -228,7 +239,7 @@ fn unix_error(path: &Path, error: &io::Error) -> ExpectedError {
 mod tests {
     use std::{os::unix::net::UnixListener, path::PathBuf};
 
-    use super::Listener;
+    use super::{Listener, Scheme};
     use crate::{config::values::BindAddress, error::ExitStatus};
 
     fn tcp(port: u16) -> BindAddress {
@@ -241,9 +252,9 @@ mod tests {
 
     #[test]
     fn a_taken_port_names_its_holder() {
-        let first = Listener::bind(&tcp(0), &[]).expect("a free port");
+        let first = Listener::bind(&tcp(0), &[], Scheme::Http).expect("a free port");
         let port: u16 = first.url().rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
-        let error = Listener::bind(&tcp(port), &[]).expect_err("taken");
+        let error = Listener::bind(&tcp(port), &[], Scheme::Http).expect_err("taken");
         assert_eq!(error.exit, ExitStatus::Unavailable);
         assert!(error.message.contains(&format!("pid {}", std::process::id())), "{error}");
     }
@@ -253,8 +264,11 @@ mod tests {
         let path = scratch("socket");
         drop(UnixListener::bind(&path).expect("bound"));
         let address = BindAddress::Unix(path.clone());
-        let ours = Listener::bind(&address, &[]).expect("the stale one is replaced");
-        assert_eq!(Listener::bind(&address, &[]).expect_err("ours lives").exit, ExitStatus::Unavailable);
+        let ours = Listener::bind(&address, &[], Scheme::Http).expect("the stale one is replaced");
+        assert_eq!(
+            Listener::bind(&address, &[], Scheme::Http).expect_err("ours lives").exit,
+            ExitStatus::Unavailable
+        );
         drop(ours);
         assert!(!path.exists());
     }
@@ -262,13 +276,13 @@ mod tests {
     #[test]
     fn a_path_that_another_took_is_left_alone() {
         let path = scratch("taken");
-        let ours = Listener::bind(&BindAddress::Unix(path.clone()), &[]).expect("bound");
+        let ours = Listener::bind(&BindAddress::Unix(path.clone()), &[], Scheme::Http).expect("bound");
         std::fs::remove_file(&path).expect("there");
         std::fs::write(&path, "another's").expect("written");
         drop(ours);
         assert!(path.exists());
         assert!(
-            Listener::bind(&BindAddress::Unix(path.clone()), &[])
+            Listener::bind(&BindAddress::Unix(path.clone()), &[], Scheme::Http)
                 .expect_err("no socket")
                 .message
                 .contains("no socket")

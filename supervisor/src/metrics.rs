@@ -1,6 +1,8 @@
 //! `/metrics`: one collector over the scoreboard, the fleet and the supervisor's own counts, in Prometheus' text format. Asks no
 //! worker. The only file that names the prometheus crate.
 
+mod tls;
+
 use std::collections::BTreeMap;
 
 use prometheus::{
@@ -15,6 +17,7 @@ use protocol::scoreboard::{Counter, DURATION_BUCKETS_US};
 use supervisor_fleet::{Fleet, Moment, Slot, StateName};
 
 use crate::{
+    certificates::Certificates,
     histogram::Histogram,
     logging, proc_files,
     tally::{ReloadResult, Tally, Usage},
@@ -36,6 +39,8 @@ pub struct Sight<'a> {
     pub workers: &'a Workers,
     /// What the supervisor counted.
     pub tally: &'a Tally,
+    /// The certificates of the generation that serves.
+    pub certificates: Option<&'a Certificates>,
     /// The time of the scrape.
     pub now: Moment,
 }
@@ -50,6 +55,7 @@ pub fn render(sight: Sight<'_>) -> prometheus::Result<String> {
     fleet_families(&mut page, sight);
     process_families(&mut page, sight);
     http_families(&mut page, sight);
+    tls::families(&mut page, sight);
     own_families(&mut page, sight.tally);
     let registry = Registry::new();
     registry.register(Box::new(page))?;
@@ -459,8 +465,14 @@ mod tests {
         let workers = Workers::new(PathBuf::from("/worker"), Vec::new()).expect("memory");
         let mut tally = Tally::new();
         tally.refresh_usage(&workers, Moment(0));
-        let page = render(Sight { fleet: &fleet, workers: &workers, tally: &tally, now: Moment(5) })
-            .expect("a page");
+        let page = render(Sight {
+            fleet: &fleet,
+            workers: &workers,
+            tally: &tally,
+            certificates: None,
+            now: Moment(5),
+        })
+        .expect("a page");
         for line in [
             "supervise_worker_restarts_total{pool=\"app\",reason=\"oom\"} 0",
             "supervise_worker_restarts_total{pool=\"app\",reason=\"signal\"} 0",

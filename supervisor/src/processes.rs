@@ -96,6 +96,8 @@ impl Process {
     pub fn spawn(plan: ProcessPlan<'_>) -> io::Result<Self> {
         let mut command = Command::new(plan.program);
         command.arg0(plan.name).args(plan.arguments).envs(plan.environment).current_dir(&plan.directory);
+        // What opens the keys of certificates is no business of the application.
+        command.env_remove("SUPERVISE_KEYFILE_PASSWORD");
         // A background group that reads the terminal would be stopped by it.
         command.stdin(Stdio::null());
         let inherited: Vec<RawFd> = plan.inherited.iter().map(AsRawFd::as_raw_fd).collect();

@@ -1,12 +1,16 @@
 //! Whether a reload may begin: the configuration is read and settled anew and compared with what runs. Changes nothing.
 
-use crate::config::{Sources, settings::Settings};
+use crate::{
+    config::{Sources, settings::Settings},
+    error::ExpectedError,
+    generation::Generation,
+};
 
 /// The answer.
 #[derive(Debug)]
 pub enum Decision {
-    /// These settings are good.
-    Go(Box<Settings>),
+    /// These settings are good, and so are the certificates that they name.
+    Go(Box<Generation>),
     /// They are not.
     Refuse {
         /// Why, in one sentence.
@@ -16,20 +20,16 @@ pub enum Decision {
     },
 }
 
-/// Reads and settles the configuration again.
+/// Reads and settles the configuration again, and proves its certificates.
 #[must_use]
-pub fn decide(sources: &Sources, running: &Settings) -> Decision {
+pub fn decide(sources: &Sources, running: &Generation) -> Decision {
     match sources.settle() {
-        Err(error) => {
-            let detail = if error.place.is_some() || !error.help.is_empty() {
-                error.to_string()
-            } else {
-                String::new()
-            };
-            Decision::Refuse { why: error.message, detail }
-        }
-        Ok(settings) => match needs_restart(running, &settings).as_slice() {
-            [] => Decision::Go(Box::new(settings)),
+        Err(error) => refuse(error),
+        Ok(settings) => match needs_restart(&running.settings, &settings).as_slice() {
+            [] => match Generation::prepare(settings, Some(running)) {
+                Ok(generation) => Decision::Go(Box::new(generation)),
+                Err(error) => refuse(error),
+            },
             names => {
                 let why = format!("a change of {} needs a restart", names.join(", "));
                 Decision::Refuse { why, detail: String::new() }
@@ -38,10 +38,19 @@ pub fn decide(sources: &Sources, running: &Settings) -> Decision {
     }
 }
 
+fn refuse(error: ExpectedError) -> Decision {
+    let has_more = error.place.is_some() || !error.help.is_empty();
+    let detail = if has_more { error.to_string() } else { String::new() };
+    Decision::Refuse { why: error.message, detail }
+}
+
 /// What belongs to the supervisor itself, which a reload does not replace.
 fn needs_restart(running: &Settings, new: &Settings) -> Vec<&'static str> {
     let changes = [
         ("bind", running.bind != new.bind),
+        ("insecure_bind", running.insecure_bind != new.insecure_bind),
+        // Old and new workers accept from the same sockets, and must speak the same there.
+        ("TLS on or off", running.tls_files.is_some() != new.tls_files.is_some()),
         ("metrics", running.metrics != new.metrics),
         ("pid", running.pid_file != new.pid_file),
         ("log_level", running.log_level != new.log_level),
@@ -56,7 +65,7 @@ mod tests {
 
     use clap::Parser as _;
 
-    use super::{Decision, decide};
+    use super::{Decision, Generation, decide};
     use crate::{
         cli::Cli,
         config::{Sources, settings::Surroundings},
@@ -71,7 +80,7 @@ mod tests {
             Surroundings { variables: BTreeMap::new(), directory: std::env::temp_dir(), cores: 1 };
         let sources = Sources::new(cli.run, surroundings);
         fs::write(&file, first).expect("written");
-        let running = sources.settle().expect("good");
+        let running = Generation::prepare(sources.settle().expect("good"), None).expect("good");
         fs::write(&file, second).expect("written");
         let decision = decide(&sources, &running);
         fs::remove_file(&file).expect("there");
@@ -81,7 +90,7 @@ mod tests {
     #[test]
     fn new_settings_of_the_workers_go_through() {
         let decision = decided("workers", "workers: 1\n", "workers: 2\ngraceful_timeout: 5\nenv: {A: b}\n");
-        assert!(matches!(decision, Decision::Go(settings) if settings.pool.workers == 2));
+        assert!(matches!(decision, Decision::Go(generation) if generation.settings.pool.workers == 2));
     }
 
     #[test]

@@ -69,6 +69,10 @@ const ALL_COUNTERS: [Counter; COUNTERS] = [
     Counter::RequestBodyBytes,
     Counter::ResponseBodyBytes,
     Counter::ResponsesAborted,
+    Counter::TlsHandshakesDone,
+    Counter::TlsHandshakesFailed,
+    Counter::TlsHandshakesTimedOut,
+    Counter::TlsPlainHttp,
 ];
 
 /// The right to one record.

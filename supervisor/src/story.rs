@@ -4,6 +4,7 @@ use nix::sys::signal::Signal;
 use supervisor_fleet::{Exit, ExitReason, Moment, Notice, WorkerId};
 
 use crate::{
+    certificates::{CertificateFacts, Look},
     obituary::{self, duration, failure, is_wanted, label},
     workers::{LiveWorker, Workers},
 };
@@ -53,6 +54,33 @@ fn last_words(worker: &mut LiveWorker) -> String {
     let said = said.filter(|said| !wrote.as_ref().is_some_and(|wrote| wrote.contains(said.as_str())));
     let doing = obituary::in_flight(&worker.evidence.requests_in_flight());
     [said, doing, wrote].into_iter().flatten().collect::<Vec<_>>().join("\n")
+}
+
+/// Tells what a look at the files of certificates brought; `facts` are of those in service.
+pub fn tell_certificates(look: &Look, facts: &[CertificateFacts]) {
+    match look {
+        Look::Unchanged => {}
+        Look::Renewed => {
+            for facts in facts {
+                let (names, until) = (facts.names.join(", "), facts.not_after.as_str());
+                tracing::info!(
+                    event = "certificates.renewed",
+                    names,
+                    until,
+                    "in service for new connections: certificate {} for {names}, valid until {until}",
+                    facts.file.display()
+                );
+            }
+        }
+        Look::Refused(error) => {
+            let (why, detail) = (&error.message, error.to_string());
+            tracing::error!(
+                event = "certificates.refused",
+                detail,
+                "changed certificates are refused, the old ones stay in service: {why}"
+            );
+        }
+    }
 }
 
 /// Tells what the fleet noticed.

@@ -6,6 +6,7 @@ use nix::{time::ClockId, unistd::Pid};
 use supervisor_fleet::{ExitReason, Moment, Slot, WorkerId};
 
 use crate::{
+    certificates::Look,
     histogram::{BOOT_BOUNDS_MS, Histogram},
     obituary::{REASONS, is_wanted, label},
     proc_files::{self, ProcessStat},
@@ -64,6 +65,10 @@ pub struct Tally {
     pub last_reload: ReloadResult,
     /// Reloads by result.
     pub reloads: BTreeMap<ReloadResult, u64>,
+    /// Changed certificates that went into service.
+    pub certificates_renewed: u64,
+    /// Changed certificates that were refused.
+    pub certificates_refused: u64,
     /// Processes started.
     pub starts: u64,
     /// Replacements started, by the reason of the exit that they replace.
@@ -93,6 +98,8 @@ impl Tally {
             configured_s: now_s,
             last_reload: ReloadResult::Ok,
             reloads: ReloadResult::ALL.map(|result| (result, 0)).into(),
+            certificates_renewed: 0,
+            certificates_refused: 0,
             starts: 0,
             restarts: replaced.map(|reason| (label(reason), 0)).collect(),
             exits,
@@ -100,6 +107,15 @@ impl Tally {
             cpu_of_dead: BTreeMap::new(),
             usage: BTreeMap::new(),
             own: None,
+        }
+    }
+
+    /// A look at the files of certificates was taken.
+    pub fn looked_at_certificates(&mut self, look: &Look) {
+        match look {
+            Look::Unchanged => {}
+            Look::Renewed => self.certificates_renewed += 1,
+            Look::Refused(_) => self.certificates_refused += 1,
         }
     }
 

@@ -1,22 +1,20 @@
 //! The workers that live now, as the shell knows them: process, pipes, evidence and scoreboard record of each, and what it said.
 //! Turns what comes from them into events; decides nothing.
 
-use std::{
-    collections::BTreeMap,
-    ffi::OsString,
-    io,
-    os::fd::{AsFd, AsRawFd, BorrowedFd},
-    path::PathBuf,
-};
+mod inheritance;
+
+use std::{collections::BTreeMap, ffi::OsString, io, os::fd::AsFd, path::PathBuf};
 
 use nix::{sys::signal::Signal, unistd::Pid};
-use protocol::{FromWorker, ToWorker, frame, inherited};
+use protocol::{FromWorker, ToWorker, frame};
 use supervisor_fleet::{EventKind, Exit, FailurePhase, GenerationId, Moment, Slot, WorkerId};
 
+use self::inheritance::Inheritance;
 use crate::{
-    config::settings::Settings,
+    certificates::Certificates,
     control_pipes::{ChannelState, ControlPipes},
     evidence::Evidence,
+    generation::Generation,
     histogram::{Histogram, LOOP_LAG_BOUNDS_MS},
     listeners::Listener,
     out_of_memory::OutOfMemory,
@@ -156,12 +154,12 @@ impl Workers {
         id: WorkerId,
         slot: Slot,
         generation: GenerationId,
-        settings: &Settings,
+        plan: &Generation,
         now: Moment,
     ) -> io::Result<()> {
         let full = || io::Error::other("all records of the scoreboard are in use");
         let lease = self.scoreboard.lease().ok_or_else(full)?;
-        let made = self.make(id, lease, slot, generation, settings);
+        let made = self.make(id, lease, slot, generation, plan);
         let (process, pipes, evidence) = made.inspect_err(|_| self.scoreboard.fold(lease))?;
         let worker = LiveWorker {
             slot,
@@ -192,7 +190,7 @@ impl Workers {
         lease: Lease,
         slot: Slot,
         generation: GenerationId,
-        settings: &Settings,
+        plan: &Generation,
     ) -> io::Result<(Process, ControlPipes, Evidence)> {
         let (pipes, ends) = ControlPipes::open()?;
         let evidence = Evidence::new()?;
@@ -201,14 +199,15 @@ impl Workers {
             control_out: ends.control_out.as_fd(),
             scoreboard: self.scoreboard.as_fd(),
             evidence: evidence.as_fd(),
+            credentials: plan.certificates.as_ref().map(Certificates::memory),
             listeners: self.listeners.iter().map(AsFd::as_fd).collect(),
         };
         let process = Process::spawn(ProcessPlan {
             program: &self.program,
             name: "worker",
-            arguments: vec![OsString::from(&settings.application_name)],
-            environment: gift.environment(lease, slot, generation, settings)?,
-            directory: settings.directory.clone(),
+            arguments: vec![OsString::from(&plan.settings.application_name)],
+            environment: gift.environment(lease, slot, generation, plan)?,
+            directory: plan.settings.directory.clone(),
             inherited: gift.descriptors(),
         })?;
         let watched = self.watch.add(id, Source::Pipe, &pipes.readable_end());
@@ -229,6 +228,20 @@ impl Workers {
         if worker.pipes.send(&ToWorker::Drain { grace_ms }).is_err() {
             // If it is gone, its exit will say so.
             let _gone = worker.process.signal(Signal::SIGTERM as i32);
+        }
+    }
+
+    /// Tells the workers of a generation that their certificates have changed. One that cannot be told goes on with those that it
+    /// has: they are as good as before.
+    pub fn reload_certificates(&self, generation: GenerationId) {
+        for worker in self.live.values().filter(|worker| worker.generation == generation) {
+            if let Err(error) = worker.pipes.send(&ToWorker::ReloadCertificates) {
+                tracing::warn!(
+                    event = "certificates.untold",
+                    "{} cannot be told of new certificates: {error}",
+                    worker.name()
+                );
+            }
         }
     }
 
@@ -430,47 +443,5 @@ fn phase_of(phase: protocol::Phase) -> FailurePhase {
         protocol::Phase::Load => FailurePhase::Load,
         protocol::Phase::Startup => FailurePhase::Startup,
         protocol::Phase::Serve => FailurePhase::Serve,
-    }
-}
-
-/// The descriptors that a worker gets.
-struct Inheritance<'a> {
-    control_in: BorrowedFd<'a>,
-    control_out: BorrowedFd<'a>,
-    scoreboard: BorrowedFd<'a>,
-    evidence: BorrowedFd<'a>,
-    listeners: Vec<BorrowedFd<'a>>,
-}
-
-impl<'a> Inheritance<'a> {
-    fn descriptors(&self) -> Vec<BorrowedFd<'a>> {
-        let mut all = vec![self.control_in, self.control_out, self.scoreboard, self.evidence];
-        all.extend(&self.listeners);
-        all
-    }
-
-    fn environment(
-        &self,
-        lease: Lease,
-        slot: Slot,
-        generation: GenerationId,
-        settings: &Settings,
-    ) -> io::Result<Vec<(OsString, OsString)>> {
-        let number = |fd: BorrowedFd<'_>| fd.as_raw_fd().to_string();
-        let listeners: Vec<String> = self.listeners.iter().map(|fd| number(*fd)).collect();
-        let entries = [
-            (inherited::CONTROL_IN, number(self.control_in)),
-            (inherited::CONTROL_OUT, number(self.control_out)),
-            (inherited::LISTENERS, listeners.join(",")),
-            (inherited::SCOREBOARD, number(self.scoreboard)),
-            (inherited::SCOREBOARD_RECORD, lease.index().to_string()),
-            (inherited::EVIDENCE, number(self.evidence)),
-            (inherited::SLOT, slot.0.to_string()),
-            (inherited::GENERATION, generation.0.to_string()),
-            (inherited::SETTINGS, serde_json::to_string(&settings.worker)?),
-        ];
-        let own =
-            settings.environment.iter().map(|entry| (entry.name.clone().into(), entry.value.clone().into()));
-        Ok(own.chain(entries.map(|(name, value)| (name.into(), value.into()))).collect())
     }
 }

@@ -33,6 +33,7 @@ mod standalone_worker;
 mod stop;
 mod strangers;
 mod strict_http1;
+mod tls;
 mod walls;
 mod wsgi;
 mod wsgi_clients;

@@ -3,6 +3,7 @@
 
 mod binaries;
 mod builder;
+mod certificates;
 mod directory;
 mod guests;
 pub mod http;
@@ -18,6 +19,7 @@ mod tools;
 
 pub use binaries::{Binaries, copy_of_binaries, product_directory, repository};
 pub use builder::{Program, Reading, ServerBuilder};
+pub use certificates::{Authority, Issued, Seen, TlsClient, Validity};
 pub use directory::TestDirectory;
 pub use guests::{Guest, write_atomically};
 pub use machine::Machine;

@@ -50,6 +50,8 @@ pub struct Inherited {
     pub evidence: EvidenceTable,
     /// Where tracebacks and stack dumps are appended to; none when the worker runs alone.
     pub evidence_text: Option<OwnedFd>,
+    /// Certificates and keys; only where TLS is spoken.
+    pub credentials: Option<OwnedFd>,
     /// Number of the slot, from 1; 1 when alone.
     pub slot: u32,
     /// Number of the generation, from 1; 1 when alone.
@@ -209,13 +211,14 @@ pub fn adopt() -> Result<Inherited, StartError> {
     let settings = settings()?;
     let (control, evidence_text) = adopt_for_farewell()?;
     match adopt_serving(evidence_text.as_ref()) {
-        Ok(Serving { listeners, scoreboard, evidence, slot, generation }) => Ok(Inherited {
+        Ok(Serving { listeners, scoreboard, evidence, credentials, slot, generation }) => Ok(Inherited {
             settings,
             control,
             listeners,
             scoreboard,
             evidence,
             evidence_text,
+            credentials,
             slot,
             generation,
         }),
@@ -234,6 +237,7 @@ struct Serving {
     listeners: Vec<Listener>,
     scoreboard: Scoreboard,
     evidence: EvidenceTable,
+    credentials: Option<OwnedFd>,
     slot: u32,
     generation: u32,
 }
@@ -247,6 +251,7 @@ fn adopt_serving(evidence_text: Option<&OwnedFd>) -> Result<Serving, StartError>
         listeners: adopt_listeners()?,
         scoreboard,
         evidence: evidence_text.map_or_else(EvidenceTable::private, EvidenceTable::map)?,
+        credentials: adopt_descriptor(names::CREDENTIALS)?,
         slot: number(names::SLOT)?.unwrap_or(1),
         generation: number(names::GENERATION)?.unwrap_or(1),
     })

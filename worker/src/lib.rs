@@ -24,6 +24,7 @@ pub mod scoreboard_mapping;
 mod serve;
 pub mod settings;
 pub mod supervision;
+pub mod tls;
 mod tokio_driver;
 
 pub use apps::welcome;

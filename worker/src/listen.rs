@@ -36,6 +36,7 @@ pub fn on(settings: WorkerSettings, binds: &[String]) -> Result<Inherited, Start
         scoreboard: Scoreboard::private()?,
         evidence: EvidenceTable::private()?,
         evidence_text: None,
+        credentials: None,
         slot: 1,
         generation: 1,
     })

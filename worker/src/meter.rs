@@ -13,7 +13,7 @@ use protocol::{
     evidence::{REQUEST_LINE_BYTES, REQUEST_SLOT_BYTES, REQUEST_SLOTS, write_request},
     scoreboard::{Counter, Record},
 };
-use worker_server::{Meter, RequestOutcome};
+use worker_server::{HandshakeEnd, Meter, Peer, RequestOutcome};
 
 use crate::scoreboard_mapping::{EvidenceTable, Scoreboard};
 
@@ -144,6 +144,20 @@ impl Meter for WorkerMeter {
 
     fn timed_out(&self) {
         self.record.add(Counter::RejectedTimeout, 1);
+    }
+
+    fn tls_handshake_ended(&self, peer: &Peer, end: HandshakeEnd<'_>) {
+        let counter = match end {
+            HandshakeEnd::Done => Counter::TlsHandshakesDone,
+            HandshakeEnd::Failed(why) => {
+                // Scanners and old clients fail all the time: no news, but what a puzzled operator looks for.
+                tracing::debug!("a TLS handshake with {peer} failed: {why}");
+                Counter::TlsHandshakesFailed
+            }
+            HandshakeEnd::TimedOut => Counter::TlsHandshakesTimedOut,
+            HandshakeEnd::PlainHttp => Counter::TlsPlainHttp,
+        };
+        self.record.add(counter, 1);
     }
 }
 

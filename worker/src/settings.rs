@@ -83,6 +83,8 @@ fn unconfigured(application: Application) -> WorkerSettings {
         heartbeat_interval_ms: HEARTBEAT_INTERVAL_MS,
         graceful_timeout_ms: defaults::GRACEFUL_TIMEOUT_MS,
         http: defaults::HTTP,
+        // A supervisor proves certificates before anything listens, and renews them: a worker alone leaves TLS to its pod's proxy.
+        tls: None,
         log_level: defaults::LOG_LEVEL.to_owned(),
         log_format: defaults::LOG_FORMAT.to_owned(),
     }

@@ -9,6 +9,7 @@ use std::{future::Future, process::ExitCode, rc::Rc, time::Duration};
 
 use hyper_util::rt::TokioTimer;
 use nix::time::{ClockId, clock_gettime};
+use protocol::ToWorker;
 use tokio::{
     runtime::{Builder, LocalOptions, LocalRuntime},
     sync::mpsc,
@@ -27,6 +28,7 @@ use crate::{
     limits::limits,
     meter::{LoadGauge, WorkerMeter},
     supervision::{self, OwnLoop, Reporter},
+    tls::ListenerSecurity,
 };
 
 /// Serves until told to leave. `application` is what the supervisor is told; `start` makes the application, inside the runtime.
@@ -79,14 +81,23 @@ impl Worker {
         orders: Option<std::os::fd::OwnedFd>,
         start: impl FnOnce(WorkerMeter) -> F,
     ) -> Result<(), StartError> {
-        let Self { inherited, reporter, application } = self;
+        let Self { mut inherited, reporter, application } = self;
+        let credentials = inherited.credentials.take();
         let settings = &inherited.settings;
+        let security = ListenerSecurity::new(settings.tls.as_ref(), credentials)?;
         let meter = WorkerMeter::new(inherited.scoreboard, inherited.evidence);
         let mut notices = Notices::listen(settings.graceful_timeout_ms, orders.is_some())?;
         reporter.hello("native", None);
         if let Some(orders) = orders {
             let interval = Duration::from_millis(settings.heartbeat_interval_ms);
-            attend_supervisor(orders, reporter.clone(), interval, meter.load_gauge(), notices.sender())?;
+            attend_supervisor(
+                orders,
+                reporter.clone(),
+                interval,
+                meter.load_gauge(),
+                notices.sender(),
+                security.clone(),
+            )?;
         }
         reporter.loaded(&application);
         let app = tokio::select! {
@@ -100,7 +111,7 @@ impl Worker {
             TokioTimer::new(),
             Drain::new(),
         );
-        let acceptors = Acceptors::start(&inherited, &app, &service)?;
+        let acceptors = Acceptors::start(&inherited, &security, &app, &service)?;
         drop(inherited.listeners);
         reporter.ready();
         let departure = notices.next().await;
@@ -118,16 +129,19 @@ fn attend_supervisor(
     interval: Duration,
     gauge: LoadGauge,
     notify: mpsc::UnboundedSender<Departure>,
+    security: ListenerSecurity,
 ) -> Result<(), StartError> {
     use std::os::fd::AsFd;
     supervision::kill_when_orphaned(orders.as_fd()).map_err(|error| {
         StartError::new(StartErrorKind::Os, format!("cannot watch the supervisor: {error}"))
     })?;
     tokio::task::spawn_local(async move {
-        let obey = |order| {
-            let protocol::ToWorker::Drain { grace_ms } = order;
-            // Nobody listens any more once the worker has left its last turn.
-            let _gone = notify.send(Departure::Drain { grace: Duration::from_millis(grace_ms) });
+        let obey = |order| match order {
+            ToWorker::Drain { grace_ms } => {
+                // Nobody listens any more once the worker has left its last turn.
+                let _gone = notify.send(Departure::Drain { grace: Duration::from_millis(grace_ms) });
+            }
+            ToWorker::ReloadCertificates => security.renew(),
         };
         let end = supervision::attend(orders, &reporter, interval, &OwnLoop, || gauge.load(), obey).await;
         if let supervision::ChannelEnd::Garbled(error) = &end {

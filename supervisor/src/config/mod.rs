@@ -106,8 +106,23 @@ pub fn layers(
         Some((name, text)) => file::parse(name, text)?,
         None => RawSettings::default(),
     };
+    for layer in [&flags, &file] {
+        refuse_open_secret(layer)?;
+    }
     let (environment, warnings) = environment::parse(variables)?;
     Ok((flags.over(environment.over(file)), warnings))
+}
+
+/// A password in a command line is in every process list, and one in the configuration in every copy of it.
+fn refuse_open_secret(layer: &RawSettings) -> Expected<()> {
+    if layer.keyfile_password.is_none() {
+        return Ok(());
+    }
+    let message =
+        "a password stands neither in the command line nor in the configuration, where others can read it";
+    Err(ExpectedError::new("settings/secret", ExitStatus::Usage, message)
+        .help("put it into a file that only supervise can read: --keyfile-password-file FILE")
+        .help("or into the environment: SUPERVISE_KEYFILE_PASSWORD"))
 }
 
 /// What can be seen to be wrong without starting anything.

@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, fmt, path::PathBuf};
 use clap::Args;
 use serde::{Deserialize, Deserializer, de};
 
+use super::values::tls::{CipherSuites, ClientCertificatesChoice, RedirectHttps, Secret, TlsVersionChoice};
 use super::values::{
     BindAddress, ByteSize, EnvironmentEntry, HalfCloseChoice, InterfaceChoice, LifespanChoice, LogFormat,
     LogLevel, LoopChoice, MetricsAddress, Positive, Switch, TimeSpan, WorkerClass, WorkerCount,
@@ -64,6 +65,44 @@ pub struct RawSettings {
     /// Where /metrics, /healthz and /readyz are served, or `off` [default: 127.0.0.1:9464]
     #[arg(long, help_heading = "Listen", value_name = "ADDRESS|off")]
     pub metrics: Option<MetricsAddress>,
+
+    /// Certificate and its chain, PEM: then every --bind speaks TLS; repeatable, one is chosen by the name that a client asks for
+    #[arg(long, help_heading = "TLS", value_name = "FILE", alias = "ssl-certfile")]
+    #[serde(deserialize_with = "one_or_many_paths")]
+    pub certfile: Vec<PathBuf>,
+    /// Private key, PEM, one for each --certfile [default: in the certificate's file]
+    #[arg(long, help_heading = "TLS", value_name = "FILE", alias = "ssl-keyfile")]
+    #[serde(deserialize_with = "one_or_many_paths")]
+    pub keyfile: Vec<PathBuf>,
+    /// Not as an option, which everybody can read in the process list: set SUPERVISE_KEYFILE_PASSWORD or use
+    /// --keyfile-password-file
+    #[arg(long, help_heading = "TLS", value_name = "PASSWORD", alias = "ssl-keyfile-password", hide = true)]
+    pub keyfile_password: Option<Secret>,
+    /// File whose first line is the password of the keys [default: SUPERVISE_KEYFILE_PASSWORD]
+    #[arg(long, help_heading = "TLS", value_name = "FILE")]
+    pub keyfile_password_file: Option<PathBuf>,
+    /// Authorities of the clients' certificates, PEM
+    #[arg(long, help_heading = "TLS", value_name = "FILE", alias = "ssl-ca-certs")]
+    pub ca_certs: Option<PathBuf>,
+    /// Certificates of clients: none, optional or required [default: none]
+    #[arg(long, help_heading = "TLS", value_name = "CHOICE", alias = "ssl-cert-reqs")]
+    pub cert_reqs: Option<ClientCertificatesChoice>,
+    /// Cipher suites, by OpenSSL's names with colons between [default: all that are good]
+    #[arg(long, help_heading = "TLS", value_name = "NAMES", alias = "ssl-ciphers")]
+    pub ciphers: Option<CipherSuites>,
+    /// Oldest version that is spoken: 1.2 or 1.3 [default: 1.2]
+    #[arg(long, help_heading = "TLS", value_name = "VERSION")]
+    pub tls_minimum_version: Option<TlsVersionChoice>,
+    /// A TLS handshake must be over after this time [default: 10s]
+    #[arg(long, help_heading = "TLS", value_name = "TIME")]
+    pub tls_handshake_timeout: Option<TimeSpan>,
+    /// Where plain HTTP is spoken beside TLS; repeatable
+    #[arg(long, help_heading = "TLS", value_name = "ADDRESS")]
+    #[serde(deserialize_with = "one_or_many")]
+    pub insecure_bind: Vec<BindAddress>,
+    /// Every --insecure-bind sends its clients to https: to the port of the first --bind, or to the one named here
+    #[arg(long, help_heading = "TLS", value_name = "true|false|PORT", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub redirect_https: Option<RedirectHttps>,
 
     /// An idle connection is closed after this time [default: 75s]
     #[arg(long, help_heading = "HTTP limits", value_name = "TIME")]
@@ -166,6 +205,14 @@ impl RawSettings {
         if self.bind.is_empty() {
             self.bind = below.bind;
         }
+        // Certificates and their keys go together.
+        if self.certfile.is_empty() && self.keyfile.is_empty() {
+            self.certfile = below.certfile;
+            self.keyfile = below.keyfile;
+        }
+        if self.insecure_bind.is_empty() {
+            self.insecure_bind = below.insecure_bind;
+        }
         // A name that both layers set keeps the value of the upper one, because later entries win.
         self.env.splice(0..0, below.env);
         macro_rules! fall_back {
@@ -184,6 +231,14 @@ impl RawSettings {
             host,
             port,
             metrics,
+            keyfile_password,
+            keyfile_password_file,
+            ca_certs,
+            cert_reqs,
+            ciphers,
+            tls_minimum_version,
+            tls_handshake_timeout,
+            redirect_https,
             keep_alive,
             header_read_timeout,
             body_read_timeout,
@@ -250,6 +305,20 @@ fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<BindAdd
         }
     }
     deserializer.deserialize_any(Addresses)
+}
+
+/// `certfile: A` and `certfile: [A, B]`; in the environment `A,B`.
+fn one_or_many_paths<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PathBuf>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "write a path or a list of paths")]
+    enum Written {
+        One(String),
+        Many(Vec<PathBuf>),
+    }
+    match Written::deserialize(deserializer)? {
+        Written::One(text) => Ok(text.split(',').map(|path| PathBuf::from(path.trim())).collect()),
+        Written::Many(paths) => Ok(paths),
+    }
 }
 
 /// `env: {KEY: VALUE}` and `env: [KEY=VALUE]`.

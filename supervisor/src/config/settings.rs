@@ -3,6 +3,7 @@
 //! A pure function of the layers and the environment passed in: no file, no process state.
 
 mod cgi;
+pub mod tls;
 mod wsgi;
 
 use std::{collections::BTreeMap, path::PathBuf};
@@ -43,6 +44,10 @@ pub struct Settings {
     pub application_name: String,
     /// Where to listen; never empty.
     pub bind: Vec<BindAddress>,
+    /// Where plain HTTP is spoken beside TLS.
+    pub insecure_bind: Vec<BindAddress>,
+    /// Files of certificates and keys; none where every listener is plain.
+    pub tls_files: Option<tls::TlsFiles>,
     /// Where the numbers are served.
     pub metrics: MetricsSetting,
     /// What the fleet is told.
@@ -105,6 +110,8 @@ pub fn settle(raw: RawSettings, surroundings: &Surroundings) -> Expected<Setting
     let pool = pool(&raw, surroundings, &mut remarks)?;
     let application = application(&raw, &directory, pool.workers, &mut remarks)?;
     let bind = bind(&raw, surroundings)?;
+    let tls = tls::settle(&raw, &surroundings.directory, &bind)?;
+    let (tls_files, worker_tls) = tls.map(|tls| (tls.files, tls.worker)).unzip();
     let heartbeat_interval_ms = (pool.heartbeat_timeout_ms / 3).clamp(1, LONGEST_HEARTBEAT_INTERVAL_MS);
     let log_level =
         raw.log_level.unwrap_or(LogLevel(defaults::LOG_LEVEL.parse().unwrap_or(tracing::Level::INFO)));
@@ -123,6 +130,7 @@ pub fn settle(raw: RawSettings, surroundings: &Surroundings) -> Expected<Setting
             heartbeat_interval_ms,
             graceful_timeout_ms: pool.graceful_timeout_ms,
             http: http(&raw)?,
+            tls: worker_tls,
             log_level: log_level.0.as_str().to_ascii_lowercase(),
             log_format: match log_format {
                 LogFormat::Json => "json".to_owned(),
@@ -130,6 +138,8 @@ pub fn settle(raw: RawSettings, surroundings: &Surroundings) -> Expected<Setting
             },
         },
         bind,
+        insecure_bind: raw.insecure_bind,
+        tls_files,
         pool,
         environment: raw.env,
         directory,
@@ -297,7 +307,7 @@ fn refuse_accidental_welcome(
         return Ok(());
     }
     let port_is_set = surroundings.variables.get("PORT").is_some_and(|port| !port.is_empty());
-    let outside = settings.bind.iter().find(|address| !is_loopback(address));
+    let outside = settings.bind.iter().chain(&settings.insecure_bind).find(|address| !is_loopback(address));
     let because = match (port_is_set, outside) {
         (true, _) => "PORT is set".to_owned(),
         (false, Some(address)) => format!("{address} can be reached from outside"),

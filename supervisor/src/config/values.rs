@@ -1,6 +1,8 @@
 //! The kinds of value that a setting can have, each with one text form that flags, environment and YAML share.
 //! Knows no setting by name.
 
+pub mod tls;
+
 use std::{fmt, marker::PhantomData, path::PathBuf, str::FromStr};
 
 use serde::{Deserialize, Deserializer, de};

@@ -17,6 +17,7 @@ use worker::{
     fair_accept::{AcceptTurn, FairAccept},
     inherited_sockets::{Accepted, Listener},
     scoreboard_mapping::Scoreboard,
+    tls::{ListenerSecurity, Security},
 };
 use worker_server::{Connection, ConnectionInfo, Peer, Scheme, Service};
 
@@ -50,12 +51,15 @@ impl<S: Served> Acceptors<S> {
     /// Accepts on every socket from now on.
     pub(crate) fn start(
         listeners: Vec<Listener>,
+        security: &ListenerSecurity,
         scoreboard: Scoreboard,
         serving: &Serving<S>,
     ) -> io::Result<Self> {
         let mut running = Vec::new();
-        for listener in listeners {
-            let acceptor = Acceptor::new(listener, FairAccept::new(scoreboard), serving.clone())?;
+        let securities = security.of_all(&listeners);
+        for (listener, security) in listeners.into_iter().zip(securities) {
+            let fairness = FairAccept::new(scoreboard);
+            let acceptor = Acceptor::new(listener, security, fairness, serving.clone())?;
             let acceptor = Rc::new(RefCell::new(acceptor));
             running.push((serving.reactor.spawn(run(Rc::clone(&acceptor))), acceptor));
         }
@@ -77,6 +81,7 @@ struct Acceptor<S> {
     listener: Watched<Listener>,
     /// The address of the socket where it is the same for all of its connections; none on 0.0.0.0 and [::].
     local: Option<Peer>,
+    security: Security,
     fairness: FairAccept,
     serving: Serving<S>,
     is_exhausted: bool,
@@ -152,7 +157,12 @@ async fn yield_once() {
 }
 
 impl<S: Served> Acceptor<S> {
-    fn new(listener: Listener, fairness: FairAccept, serving: Serving<S>) -> io::Result<Self> {
+    fn new(
+        listener: Listener,
+        security: Security,
+        fairness: FairAccept,
+        serving: Serving<S>,
+    ) -> io::Result<Self> {
         let local = match &listener {
             Listener::Tcp(socket) => {
                 // Connections inherit it (tcp(7)), which saves a system call for each.
@@ -165,7 +175,7 @@ impl<S: Served> Acceptor<S> {
             }
         };
         let listener = Watched::new(serving.reactor, listener)?;
-        Ok(Self { listener, local, fairness, serving, is_exhausted: false })
+        Ok(Self { listener, local, security, fairness, serving, is_exhausted: false })
     }
 
     fn accept_some(&mut self) -> Pass {
@@ -228,7 +238,16 @@ impl<S: Served> Acceptor<S> {
                 return;
             }
         };
-        let info = Rc::new(ConnectionInfo { peer, local, scheme: Scheme::Http });
-        reactor.spawn(Connection::new(socket, info, application.of_connection(), Rc::clone(service)));
+        let info = |scheme| Rc::new(ConnectionInfo { peer, local, scheme, tls: None });
+        let (app, service) = (|| application.of_connection(), Rc::clone(service));
+        match &self.security {
+            Security::Plain => reactor.spawn(Connection::new(socket, info(Scheme::Http), app(), service)),
+            Security::Tls(tls) => {
+                reactor.spawn(Connection::over_tls(socket, info(Scheme::Https), app(), service, tls))
+            }
+            Security::Redirect(redirect) => {
+                reactor.spawn(Connection::new(socket, info(Scheme::Http), Rc::new(*redirect), service))
+            }
+        };
     }
 }

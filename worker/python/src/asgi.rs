@@ -16,6 +16,7 @@ mod message;
 mod run;
 mod scope;
 mod start;
+mod tls;
 mod wait;
 
 pub(crate) use app::Shared;

@@ -17,6 +17,7 @@ use worker::{
     inherited_sockets::{self, ControlPipes, Inherited, Listener},
     meter::WorkerMeter,
     supervision::{LoopPulse, Reporter},
+    tls::ListenerSecurity,
 };
 
 use crate::{
@@ -49,6 +50,7 @@ pub(crate) fn main(py: Python<'_>) -> i32 {
     worker::logging::start(&inherited.settings);
     let control = inherited.control.take();
     let listeners = std::mem::take(&mut inherited.listeners);
+    let credentials = inherited.credentials.take();
     let (reporter, from_supervisor) = match control {
         Some(ControlPipes { from_supervisor, to_supervisor }) => {
             (Reporter::new(to_supervisor), Some(from_supervisor))
@@ -65,7 +67,7 @@ pub(crate) fn main(py: Python<'_>) -> i32 {
         orders: Orders::default(),
         boot: Boot::default(),
     };
-    match worker.run(py, from_supervisor, listeners) {
+    match worker.run(py, from_supervisor, listeners, credentials) {
         Ok(()) => 0,
         Err(failure) => {
             failure.report(&worker.reporter, worker.evidence.as_ref());
@@ -83,36 +85,45 @@ struct Worker {
     boot: Boot,
 }
 
+/// Where connections come in, and what they begin with.
+struct Doors {
+    listeners: Vec<Listener>,
+    security: ListenerSecurity,
+}
+
 impl Worker {
     fn run(
         &self,
         py: Python<'_>,
         from_supervisor: Option<std::os::fd::OwnedFd>,
         listeners: Vec<Listener>,
+        credentials: Option<std::os::fd::OwnedFd>,
     ) -> Result<(), Failure> {
         let Application::Python(python) = &self.inherited.settings.application else {
             return Err(Failure::boot("the settings name no Python application"));
         };
+        let security = ListenerSecurity::new(self.inherited.settings.tls.as_ref(), credentials)?;
         let meter = WorkerMeter::new(self.inherited.scoreboard, self.inherited.evidence);
         self.say_hello(py)?;
-        let pulse = self.start_service_thread(from_supervisor, &meter)?;
+        let pulse = self.start_service_thread(from_supervisor, &meter, &security)?;
         prepare(py, self, python)?;
         let event_loop = match wants_event_loop(python) {
             Wanted::Yes => Some(event_loop(py, python.event_loop)?),
             Wanted::No => None,
         };
+        let doors = Doors { listeners, security };
         let loaded = import::load(py, python)?;
         self.boot.imported();
         self.reporter.loaded(&loaded.description);
         match (loaded.interface, event_loop) {
             (Speaks::Asgi, Some(event_loop)) => {
-                self.run_asgi(python, &loaded.application, &event_loop, meter, pulse, listeners)
+                self.run_asgi(python, &loaded.application, &event_loop, meter, pulse, doors)
             }
             (Speaks::Asgi, None) => Err(Failure::boot("an ASGI application needs an event loop")),
             (Speaks::Wsgi, event_loop) => {
                 let forgotten = event_loop.map_or(Ok(()), |event_loop| forget_loop(&event_loop));
                 python_error(py, "cannot close the event loop", forgotten)?;
-                self.run_wsgi(python, &loaded.application, pulse, listeners)
+                self.run_wsgi(python, &loaded.application, pulse, doors)
             }
         }
     }
@@ -124,7 +135,7 @@ impl Worker {
         event_loop: &Bound<'_, PyAny>,
         meter: WorkerMeter,
         pulse: Option<LoopPulse>,
-        listeners: Vec<Listener>,
+        doors: Doors,
     ) -> Result<(), Failure> {
         let py = application.py();
         let reactor = Reactor::start().map_err(|error| Failure::boot(format!("no reactor: {error}")))?;
@@ -133,7 +144,7 @@ impl Worker {
         let mut lifespan = start_up(python.lifespan, application, event_loop)?;
         let shared = Shared::new(event_loop, application, lifespan.state(py), meter.clone(), reactor);
         let shared = python_error(py, "cannot prepare for requests", shared)?;
-        let over_by = self.serve(event_loop, reactor, listeners, meter, shared)?;
+        let over_by = self.serve(event_loop, reactor, doors, meter, shared)?;
         shut_down(py, &mut lifespan, event_loop, over_by);
         Ok(())
     }
@@ -143,7 +154,7 @@ impl Worker {
         python: &PythonSettings,
         application: &Bound<'_, PyAny>,
         pulse: Option<LoopPulse>,
-        listeners: Vec<Listener>,
+        doors: Doors,
     ) -> Result<(), Failure> {
         let py = application.py();
         let settings = &self.inherited.settings;
@@ -151,7 +162,8 @@ impl Worker {
         let handlers = signals::leave_on_plain_signals(py, self.supervised, &self.orders, grace);
         python_error(py, "cannot handle signals", handlers)?;
         let ground = wsgi::Ground {
-            listeners,
+            listeners: doors.listeners,
+            security: doors.security,
             scoreboard: self.inherited.scoreboard,
             evidence: self.inherited.evidence,
             http: settings.http.clone(),
@@ -185,6 +197,7 @@ impl Worker {
         &self,
         from_supervisor: Option<std::os::fd::OwnedFd>,
         meter: &WorkerMeter,
+        security: &ListenerSecurity,
     ) -> Result<Option<LoopPulse>, Failure> {
         let Some(from_supervisor) = from_supervisor else { return Ok(None) };
         let failed = |error: std::io::Error| Failure::boot(format!("no service thread: {error}"));
@@ -196,6 +209,7 @@ impl Worker {
             pulse: pulse.clone(),
             gauge: meter.load_gauge(),
             orders: self.orders.clone(),
+            security: security.clone(),
             boot: self.boot.clone(),
         };
         service_thread::start(service).map_err(failed)?;
@@ -207,7 +221,7 @@ impl Worker {
         &self,
         event_loop: &Bound<'_, PyAny>,
         reactor: &'static Reactor,
-        listeners: Vec<Listener>,
+        doors: Doors,
         meter: WorkerMeter,
         shared: Rc<Shared>,
     ) -> Result<Instant, Failure> {
@@ -220,7 +234,8 @@ impl Worker {
         let left = Rc::new(Cell::new(None));
         let site = Site {
             reactor,
-            listeners,
+            listeners: doors.listeners,
+            security: doors.security,
             scoreboard: self.inherited.scoreboard,
             meter,
             http: settings.http.clone(),

@@ -17,6 +17,7 @@ use protocol::ToWorker;
 use worker::{
     meter::LoadGauge,
     supervision::{self, ChannelEnd, LoopPulse, ORPHAN_GRACE, Reporter},
+    tls::ListenerSecurity,
 };
 
 use crate::departure::{Departure, Orders};
@@ -45,6 +46,7 @@ pub(crate) struct Service {
     pub(crate) pulse: LoopPulse,
     pub(crate) gauge: LoadGauge,
     pub(crate) orders: Orders,
+    pub(crate) security: ListenerSecurity,
     pub(crate) boot: Boot,
 }
 
@@ -64,12 +66,16 @@ pub(crate) fn start(service: Service) -> io::Result<()> {
 }
 
 async fn attend(service: Service) {
-    let Service { from_supervisor, reporter, heartbeat_interval, pulse, gauge, orders, boot } = service;
-    let obey = |ToWorker::Drain { grace_ms }| {
-        if !boot.is_imported.load(Ordering::Acquire) {
-            leave(0);
+    let Service { from_supervisor, reporter, heartbeat_interval, pulse, gauge, orders, security, boot } =
+        service;
+    let obey = |order| match order {
+        ToWorker::Drain { grace_ms } => {
+            if !boot.is_imported.load(Ordering::Acquire) {
+                leave(0);
+            }
+            orders.put(Departure::Drain { grace: Duration::from_millis(grace_ms) });
         }
-        orders.put(Departure::Drain { grace: Duration::from_millis(grace_ms) });
+        ToWorker::ReloadCertificates => security.renew(),
     };
     let load = || gauge.load();
     let end = supervision::attend(from_supervisor, &reporter, heartbeat_interval, &pulse, load, obey).await;

@@ -13,7 +13,7 @@ use nix::time::{ClockId, clock_gettime};
 use protocol::settings::HttpSettings;
 use worker::{
     inherited_sockets::Listener, limits::limits, meter::WorkerMeter, scoreboard_mapping::Scoreboard,
-    supervision::Reporter,
+    supervision::Reporter, tls::ListenerSecurity,
 };
 use worker_server::{App, Clock, Drain, Service};
 
@@ -43,6 +43,7 @@ pub(crate) trait Served: Clone + 'static {
 pub(crate) struct Site<S> {
     pub(crate) reactor: &'static Reactor,
     pub(crate) listeners: Vec<Listener>,
+    pub(crate) security: ListenerSecurity,
     pub(crate) scoreboard: Scoreboard,
     pub(crate) meter: WorkerMeter,
     pub(crate) http: HttpSettings,
@@ -67,7 +68,7 @@ impl<S: Served> Site<S> {
             drain.clone(),
         );
         let serving = Serving { reactor: self.reactor, application: self.application.clone(), service };
-        let acceptors = Acceptors::start(self.listeners, self.scoreboard, &serving)?;
+        let acceptors = Acceptors::start(self.listeners, &self.security, self.scoreboard, &serving)?;
         self.reporter.ready();
         let Self { reactor, application, reporter, orders, http, .. } = self;
         reactor.spawn(async move {

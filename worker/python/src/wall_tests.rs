@@ -58,7 +58,8 @@ fn start<'py>(event_loop: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let (app, service) = (Rc::clone(&app), Rc::clone(&service));
         let stream = tls::TlsStream::new(socket, Arc::clone(&config));
         let peer = Peer::Unix(None);
-        let info = Rc::new(ConnectionInfo { peer: peer.clone(), local: peer, scheme: Scheme::Https });
+        let info =
+            Rc::new(ConnectionInfo { peer: peer.clone(), local: peer, scheme: Scheme::Https, tls: None });
         async move {
             if let Ok(stream) = stream {
                 Connection::new(stream, info, app, service).await;

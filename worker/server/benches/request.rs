@@ -131,8 +131,12 @@ fn nanoseconds_per_request(request: &'static [u8]) -> f64 {
         http2: None,
     };
     let service = Service::new(limits, Rc::new(Silent), Still(Instant::now()), Never, Drain::new());
-    let info =
-        Rc::new(ConnectionInfo { peer: Peer::Unix(None), local: Peer::Unix(None), scheme: Scheme::Http });
+    let info = Rc::new(ConnectionInfo {
+        peer: Peer::Unix(None),
+        local: Peer::Unix(None),
+        scheme: Scheme::Http,
+        tls: None,
+    });
     let io = Treadmill { request, is_due: false, written: 0 };
     let mut connection = Connection::new(io, info, Rc::new(Fixed), service);
     let mut context = Context::from_waker(Waker::noop());

@@ -3,7 +3,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, rc::Rc, time::Duration};
 
-use crate::{Exchange, WebSocket};
+use crate::{Exchange, HandshakeEnd, TlsInfo, WebSocket};
 
 /// An application: called once for each request.
 pub trait App: 'static {
@@ -95,7 +95,7 @@ pub enum BodyLength {
 
 /// What does not change while a connection lives. One allocation a connection, shared by its requests: an app may use the
 /// pointer's identity to cache what it derives from it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ConnectionInfo {
     /// Who is on the other end.
     pub peer: Peer,
@@ -103,6 +103,8 @@ pub struct ConnectionInfo {
     pub local: Peer,
     /// http or https.
     pub scheme: Scheme,
+    /// What the handshake agreed on; none without TLS of our own.
+    pub tls: Option<TlsInfo>,
 }
 
 /// One end of a connection.
@@ -112,6 +114,17 @@ pub enum Peer {
     Tcp(SocketAddr),
     /// A unix socket, with its path where it has one.
     Unix(Option<PathBuf>),
+}
+
+impl std::fmt::Display for Peer {
+    /// For people: an address with its port, or `unix:` and the path.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(formatter, "{address}"),
+            Self::Unix(Some(path)) => write!(formatter, "unix:{}", path.display()),
+            Self::Unix(None) => formatter.write_str("unix:"),
+        }
+    }
 }
 
 /// What the connection is wrapped in.
@@ -153,6 +166,10 @@ pub trait Meter: 'static {
     fn websocket_closed(&self) {}
     /// A time limit cut a request or connection off.
     fn timed_out(&self) {}
+    /// A TLS handshake with `peer` is over.
+    fn tls_handshake_ended(&self, peer: &Peer, end: HandshakeEnd<'_>) {
+        let _ = (peer, end);
+    }
 }
 
 /// How a request ended.

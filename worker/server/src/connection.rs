@@ -19,7 +19,10 @@ use self::{
     http2::Http2,
     websocket::WebSocketStage,
 };
-use crate::{App, ConnectionInfo, Service, Transport};
+use crate::{
+    App, ConnectionInfo, Service, Tls, Transport,
+    tls::{Agreed, Handshake, HandshakeEnd, HandshakeProgress, MaybeTls, Secured},
+};
 
 /// One connection. Poll it until it is ready: then the connection is closed and everything about it was counted.
 ///
@@ -35,27 +38,24 @@ pub struct Connection<Io, A: App> {
     reason = "most connections are HTTP/1 all their life: a box would cost each an allocation"
 )]
 enum Stage<Io, A: App> {
-    Http1(Http1<Io, A>),
+    /// TLS is being agreed on; then `app` is served.
+    Handshake {
+        handshake: Box<Handshake<Io>>,
+        app: Rc<A>,
+    },
+    Http1(Http1<MaybeTls<Io>, A>),
     // Boxed, so that the many connections without it do not carry its size.
-    Http2(Box<Http2<Io, A>>),
-    WebSocket(Box<WebSocketStage<Io, A::Chunk>>),
+    Http2(Box<Http2<MaybeTls<Io>, A>>),
+    WebSocket(Box<WebSocketStage<MaybeTls<Io>, A::Chunk>>),
     /// Nobody, while it changes hands.
     Handed,
-}
-
-/// What a connection speaks from its first byte.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FirstProtocol {
-    /// HTTP/1, or HTTP/2 if the client begins with its preface and the limits allow it.
-    Http1,
-    /// HTTP/2, agreed on before (ALPN).
-    Http2,
 }
 
 impl<Io, A: App> std::fmt::Debug for Connection<Io, A> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut debug = formatter.debug_tuple("Connection");
         match &self.stage {
+            Stage::Handshake { handshake, .. } => debug.field(handshake),
             Stage::Http1(http1) => debug.field(http1),
             Stage::Http2(http2) => debug.field(http2),
             Stage::WebSocket(websocket) => debug.field(websocket),
@@ -68,23 +68,21 @@ impl<Io, A: App> std::fmt::Debug for Connection<Io, A> {
 impl<Io: Transport, A: App> Connection<Io, A> {
     /// Takes over a connection that was just accepted.
     pub fn new(io: Io, info: Rc<ConnectionInfo>, app: Rc<A>, service: Rc<Service>) -> Self {
-        Self::speaking(FirstProtocol::Http1, io, info, app, service)
+        service.meter.connection_opened();
+        service.meter.connection_idle();
+        let handover = Handover::first(MaybeTls::Plain(io), info, app, Rc::clone(&service));
+        Self { stage: Stage::Http1(Http1::new(handover)), service }
     }
 
-    /// Takes over a connection that was just accepted and whose first protocol is known.
-    pub fn speaking(
-        first: FirstProtocol,
-        io: Io,
-        info: Rc<ConnectionInfo>,
-        app: Rc<A>,
-        service: Rc<Service>,
-    ) -> Self {
+    /// The same on a listener that speaks TLS.
+    pub fn over_tls(io: Io, info: Rc<ConnectionInfo>, app: Rc<A>, service: Rc<Service>, tls: &Tls) -> Self {
         service.meter.connection_opened();
-        let handover = Handover::first(io, info, app, Rc::clone(&service));
-        service.meter.connection_idle();
-        let stage = match first {
-            FirstProtocol::Http1 => Stage::Http1(Http1::new(handover)),
-            FirstProtocol::Http2 => Stage::Http2(Box::new(Http2::new(handover))),
+        let stage = match Handshake::new(io, Rc::clone(&info), Rc::clone(&service), tls) {
+            Ok(handshake) => Stage::Handshake { handshake: Box::new(handshake), app },
+            Err(error) => {
+                service.meter.tls_handshake_ended(&info.peer, HandshakeEnd::Failed(format_args!("{error}")));
+                Stage::Handed
+            }
         };
         Self { stage, service }
     }
@@ -92,6 +90,7 @@ impl<Io: Transport, A: App> Connection<Io, A> {
     /// Gives the connection to the next stage.
     fn hand_over(&mut self, next: NextStage) {
         self.stage = match (std::mem::replace(&mut self.stage, Stage::Handed), next) {
+            (Stage::Handshake { handshake, app }, next) => self.begin_secured(handshake.finish(), app, next),
             (Stage::Http1(http1), NextStage::Http2) => {
                 Stage::Http2(Box::new(Http2::new(http1.into_handover())))
             }
@@ -99,8 +98,22 @@ impl<Io: Transport, A: App> Connection<Io, A> {
                 http1.into_websocket().map_or(Stage::Handed, |stage| Stage::WebSocket(Box::new(stage)))
             }
             // Nothing comes after these.
-            (Stage::Http2(_) | Stage::WebSocket(_) | Stage::Handed, _) => return,
+            (Stage::Http2(_) | Stage::WebSocket(_) | Stage::Handed, _)
+            | (Stage::Http1(_), NextStage::Http1) => return,
         };
+    }
+
+    /// What was agreed on in the handshake is spoken.
+    fn begin_secured(&self, secured: Secured<Io>, app: Rc<A>, next: NextStage) -> Stage<Io, A> {
+        let Secured { stream, registration, info } = secured;
+        let service = Rc::clone(&self.service);
+        service.meter.connection_idle();
+        let io = MaybeTls::Tls(Box::new(stream));
+        let handover = Handover { io, unread: Vec::new(), registration, info, app, service };
+        match next {
+            NextStage::Http2 => Stage::Http2(Box::new(Http2::new(handover))),
+            NextStage::Http1 | NextStage::WebSocket => Stage::Http1(Http1::new(handover)),
+        }
     }
 }
 
@@ -111,6 +124,13 @@ impl<Io: Transport, A: App> Future for Connection<Io, A> {
         let connection = self.get_mut();
         loop {
             let end = match &mut connection.stage {
+                Stage::Handshake { handshake, .. } => {
+                    handshake.poll(context).map(|progress| match progress {
+                        HandshakeProgress::Secured(Agreed::Http1) => StageEnd::Next(NextStage::Http1),
+                        HandshakeProgress::Secured(Agreed::Http2) => StageEnd::Next(NextStage::Http2),
+                        HandshakeProgress::Over => StageEnd::Closed,
+                    })
+                }
                 Stage::Http1(http1) => http1.poll(context),
                 Stage::Http2(http2) => http2.poll(context),
                 Stage::WebSocket(websocket) => Pin::new(websocket).poll(context).map(|()| StageEnd::Closed),
@@ -131,7 +151,7 @@ impl<Io, A: App> Drop for Connection<Io, A> {
             Stage::Http1(http1) => http1.break_off(),
             Stage::Http2(http2) => http2.break_off(),
             // Their own drop does it.
-            Stage::WebSocket(_) | Stage::Handed => {}
+            Stage::Handshake { .. } | Stage::WebSocket(_) | Stage::Handed => {}
         }
         self.service.meter.connection_closed();
     }

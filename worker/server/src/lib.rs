@@ -18,6 +18,7 @@ mod mailbox;
 mod output;
 mod service;
 mod stream;
+mod tls;
 mod transport;
 mod turns;
 mod websocket;
@@ -26,10 +27,14 @@ pub use app::{
     App, BodyLength, ConnectionInfo, Header, Meter, Offers, Peer, RequestHead, RequestOutcome, Scheme,
     Version,
 };
-pub use connection::{Connection, FirstProtocol};
+pub use connection::Connection;
 pub use drain::{Drain, Gone};
 pub use exchange::{Exchange, Last, ReplyError, Room, Taken};
 pub use limits::{Compression, HalfClose, Http2Limits, Limits, WebSocketLimits};
 pub use service::{Clock, Service};
+pub use tls::{
+    ClientCertificates, HandshakeEnd, ServerCertificate, Tls, TlsError, TlsInfo, TlsMaterial, TlsRules,
+    TlsVersion,
+};
 pub use transport::{FileSending, Transport};
 pub use websocket::{AcceptError, Close, MessageKind, Received, SendError, WebSocket};

@@ -65,6 +65,7 @@ impl RequestBuilder {
                     peer: info.peer.clone(),
                     local: info.local.clone(),
                     scheme: info.scheme,
+                    tls: info.tls.clone(),
                 };
                 let shared = ConnectionInfo(Arc::new(copy));
                 *last = Some((Rc::clone(info), shared.clone()));

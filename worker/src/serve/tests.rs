@@ -72,7 +72,8 @@ where
         let app = Rc::new(HttpApp::new(Handler(handler), meter.clone()));
         let limits = limits(&protocol::defaults::HTTP);
         let engine = Engine::new(limits, Rc::new(meter), SystemClock, TokioTimer::new(), Drain::new());
-        let info = ConnectionInfo { peer: Peer::Unix(None), local: Peer::Unix(None), scheme: Scheme::Http };
+        let (peer, local) = (Peer::Unix(None), Peer::Unix(None));
+        let info = ConnectionInfo { peer, local, scheme: Scheme::Http, tls: None };
         let connection = spawn_local(Connection::new(Stream::new(ours), Rc::new(info), app, engine));
         tokio::time::timeout(PATIENCE, client(theirs)).await.expect("the client waits for ever");
         connection.abort();

@@ -17,6 +17,7 @@ use crate::{
     error::{StartError, StartErrorKind},
     fair_accept::{AcceptTurn, FairAccept},
     inherited_sockets::{Accepted, Inherited, Listener},
+    tls::{ListenerSecurity, Security},
     tokio_driver::stream::{KernelSocket, Stream},
 };
 
@@ -39,16 +40,18 @@ impl Acceptors {
     /// Accepts on every inherited socket from now on.
     pub(super) fn start<A: App>(
         inherited: &Inherited,
+        security: &ListenerSecurity,
         app: &Rc<A>,
         service: &Rc<Service>,
     ) -> Result<Self, StartError> {
         let (stop, stopped) = watch::channel(());
         let mut tasks = Vec::new();
-        for listener in &inherited.listeners {
-            let acceptor = Acceptor::new(listener, FairAccept::new(inherited.scoreboard), app, service)
-                .map_err(|error| {
-                    StartError::new(StartErrorKind::Os, format!("cannot watch a listening socket: {error}"))
-                })?;
+        let securities = security.of_all(&inherited.listeners);
+        for (listener, security) in inherited.listeners.iter().zip(securities) {
+            let fairness = FairAccept::new(inherited.scoreboard);
+            let acceptor = Acceptor::new(listener, security, fairness, app, service).map_err(|error| {
+                StartError::new(StartErrorKind::Os, format!("cannot watch a listening socket: {error}"))
+            })?;
             tasks.push(spawn_local(acceptor.run(stopped.clone())));
         }
         Ok(Self { stop, tasks })
@@ -67,6 +70,7 @@ impl Acceptors {
 
 struct Acceptor<A: App> {
     listener: AsyncFd<Listener>,
+    security: Security,
     fairness: FairAccept,
     app: Rc<A>,
     service: Rc<Service>,
@@ -88,6 +92,7 @@ enum Pass {
 impl<A: App> Acceptor<A> {
     fn new(
         listener: &Listener,
+        security: Security,
         fairness: FairAccept,
         app: &Rc<A>,
         service: &Rc<Service>,
@@ -97,7 +102,8 @@ impl<A: App> Acceptor<A> {
             setsockopt(socket, TcpNoDelay, &true)?;
         }
         let listener = listener.watched()?;
-        Ok(Self { listener, fairness, app: Rc::clone(app), service: Rc::clone(service), pause: None })
+        let (app, service) = (Rc::clone(app), Rc::clone(service));
+        Ok(Self { listener, security, fairness, app, service, pause: None })
     }
 
     async fn run(mut self, mut stopped: watch::Receiver<()>) {
@@ -199,9 +205,17 @@ impl<A: App> Acceptor<A> {
     }
 
     fn spawn(&self, stream: impl KernelSocket + 'static, peer: Peer, local: Peer) {
-        let info = Rc::new(ConnectionInfo { peer, local, scheme: Scheme::Http });
-        let (app, service) = (Rc::clone(&self.app), Rc::clone(&self.service));
-        spawn_local(Connection::new(Stream::new(stream), info, app, service));
+        let info = |scheme| Rc::new(ConnectionInfo { peer, local, scheme, tls: None });
+        let (io, app, service) = (Stream::new(stream), Rc::clone(&self.app), Rc::clone(&self.service));
+        match &self.security {
+            Security::Plain => spawn_local(Connection::new(io, info(Scheme::Http), app, service)),
+            Security::Tls(tls) => {
+                spawn_local(Connection::over_tls(io, info(Scheme::Https), app, service, tls))
+            }
+            Security::Redirect(redirect) => {
+                spawn_local(Connection::new(io, info(Scheme::Http), Rc::new(*redirect), service))
+            }
+        };
     }
 }
 

@@ -89,6 +89,7 @@ impl Supervised {
             heartbeat_interval_ms: start.heartbeat_interval_ms,
             graceful_timeout_ms: 5_000,
             http: defaults::HTTP,
+            tls: None,
             log_level: "info".to_owned(),
             log_format: "text".to_owned(),
         };

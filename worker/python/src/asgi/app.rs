@@ -17,7 +17,7 @@ use super::{
     run::{self, Run},
     scope::ScopeBuilder,
     start::{FirstStep, TaskStarter},
-    wait,
+    tls, wait,
 };
 use crate::{
     object::{Bytes, Owned},
@@ -161,6 +161,8 @@ pub(crate) struct AsgiApp {
     shared: Rc<Shared>,
     /// What all scopes of this connection have in common.
     template: OnceCell<Owned>,
+    /// The extension `tls`, where the connection has it.
+    tls: OnceCell<Owned>,
     /// The path that stands in the template.
     path: RefCell<Vec<u8>>,
 }
@@ -168,7 +170,7 @@ pub(crate) struct AsgiApp {
 impl AsgiApp {
     /// For one connection.
     fn new(shared: Rc<Shared>) -> Self {
-        Self { shared, template: OnceCell::new(), path: RefCell::default() }
+        Self { shared, template: OnceCell::new(), tls: OnceCell::new(), path: RefCell::default() }
     }
 
     fn begin(&self, head: &RequestHead<'_>, exchange: Exchange<Bytes>) -> Option<()> {
@@ -179,7 +181,7 @@ impl AsgiApp {
             path.clear();
             path.extend_from_slice(head.path);
         }
-        let scope = self.shared.scopes.scope(template, head)?;
+        let scope = self.shared.scopes.scope(template, self.tls.get(), head)?;
         let channel = Channel::object(exchange)?;
         let run = Run::object(Rc::clone(&self.shared), scope, channel)?;
         if let FirstStep::Suspended(task) = self.shared.starter.start(&run)? {
@@ -194,6 +196,9 @@ impl AsgiApp {
     fn template(&self, connection: &ConnectionInfo) -> Option<&Owned> {
         if self.template.get().is_none() {
             let _ = self.template.set(ScopeBuilder::template(connection)?);
+            if let Some(info) = &connection.tls {
+                let _ = self.tls.set(tls::extension(info)?);
+            }
         }
         self.template.get()
     }

@@ -16,7 +16,11 @@ use crate::{
 known_texts! {
     asgi = c"asgi";
     body = c"body";
+    cipher_suite = c"cipher_suite";
     client = c"client";
+    client_cert_chain = c"client_cert_chain";
+    client_cert_error = c"client_cert_error";
+    client_cert_name = c"client_cert_name";
     #[cfg(Py_3_11)]
     context = c"context";
     #[cfg(Py_3_12)]
@@ -46,12 +50,15 @@ known_texts! {
     empty = c"";
     scheme = c"scheme";
     server = c"server";
+    server_cert = c"server_cert";
     spec_version = c"spec_version";
     // 2.3: what is sent after the client left is dropped without an error. Starlette trusts a server of 2.4 to raise then, and
     // no longer cancels an idle stream by itself.
     spec_version_value = c"2.3";
     state = c"state";
     status = c"status";
+    tls = c"tls";
+    tls_version = c"tls_version";
     type_ = c"type";
     version = c"version";
     version_value = c"3.0";

@@ -69,8 +69,13 @@ impl ScopeBuilder {
         set(template, text.raw_path, &path.raw)
     }
 
-    /// The scope of one request, whose path stands in the template already. None with a Python exception set when memory runs out.
-    pub(super) fn scope(&self, template: &Owned, head: &RequestHead<'_>) -> Option<Owned> {
+    /// The scope of one request, whose path stands in the template already; `tls` is the extension of its connection. None with a Python exception set when memory runs out.
+    pub(super) fn scope(
+        &self,
+        template: &Owned,
+        tls: Option<&Owned>,
+        head: &RequestHead<'_>,
+    ) -> Option<Owned> {
         let Known { text, extensions, .. } = known();
         let scope = copy_dict(template.as_ptr())?;
         match head.version {
@@ -86,7 +91,11 @@ impl ScopeBuilder {
         }
         set(&scope, text.headers, &self.headers(head.headers)?)?;
         set(&scope, text.state, &copy_dict(self.state.as_ptr())?)?;
-        set(&scope, text.extensions, &copy_dict(extensions.offered(head.offers).as_ptr())?)?;
+        let extensions = copy_dict(extensions.offered(head.offers).as_ptr())?;
+        if let Some(tls) = tls {
+            set(&extensions, text.tls, tls)?;
+        }
+        set(&scope, text.extensions, &extensions)?;
         Some(scope)
     }
 

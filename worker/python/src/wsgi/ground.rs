@@ -8,6 +8,7 @@ use worker::{
     meter::WorkerMeter,
     scoreboard_mapping::{EvidenceTable, Scoreboard},
     supervision::{LoopPulse, Reporter},
+    tls::ListenerSecurity,
 };
 
 use super::desk::{Desk, Outlet};
@@ -16,6 +17,7 @@ use crate::{departure::Orders, reactor::Reactor, serving::Site};
 /// See the module.
 pub(crate) struct Ground {
     pub(crate) listeners: Vec<Listener>,
+    pub(crate) security: ListenerSecurity,
     pub(crate) scoreboard: Scoreboard,
     pub(crate) evidence: EvidenceTable,
     pub(crate) http: HttpSettings,
@@ -40,6 +42,7 @@ impl Ground {
         let site = Site {
             reactor,
             listeners: self.listeners,
+            security: self.security,
             scoreboard: self.scoreboard,
             meter,
             http: self.http,

@@ -22,8 +22,8 @@ use std::{
 };
 
 use worker_server::{
-    App, Connection, ConnectionInfo, Drain, HalfClose, Http2Limits, Limits, Meter, Peer, RequestOutcome,
-    Scheme, Service,
+    App, Connection, ConnectionInfo, Drain, HalfClose, HandshakeEnd, Http2Limits, Limits, Meter, Peer,
+    RequestOutcome, Scheme, Service, Tls,
 };
 
 use self::{
@@ -73,6 +73,7 @@ pub enum Metered {
     Finished { status: u16, request_bytes: u64, reply_bytes: u64, aborted: bool },
     Refused(u16),
     TimedOut,
+    Handshake(&'static str),
 }
 
 /// The start of a request line, kept without an allocation.
@@ -144,6 +145,14 @@ impl Meter for Ledger {
     fn timed_out(&self) {
         self.note(Metered::TimedOut);
     }
+    fn tls_handshake_ended(&self, _: &Peer, end: HandshakeEnd<'_>) {
+        self.note(Metered::Handshake(match end {
+            HandshakeEnd::Done => "done",
+            HandshakeEnd::Failed(_) => "failed",
+            HandshakeEnd::TimedOut => "timed out",
+            HandshakeEnd::PlainHttp => "plain HTTP",
+        }));
+    }
 }
 
 /// Whether the task was woken since this was last asked.
@@ -184,6 +193,15 @@ impl<A: App> Rig<A> {
     }
 
     pub fn with_limits(app: A, limits: Limits) -> Self {
+        Self::made(app, limits, None)
+    }
+
+    /// A box whose connection begins with a handshake.
+    pub fn over_tls(app: A, tls: &Tls) -> Self {
+        Self::made(app, limits(), Some(tls))
+    }
+
+    fn made(app: A, limits: Limits, tls: Option<&Tls>) -> Self {
         let time = FakeTime::new();
         let ledger = Rc::new(Ledger::default());
         let drain = Drain::new();
@@ -194,15 +212,30 @@ impl<A: App> Rig<A> {
             time.clone(),
             drain.clone(),
         );
-        Self::on(app, service, time, ledger, drain)
+        Self::on(app, tls, service, time, ledger, drain)
     }
 
     /// A box on a service that others share.
-    fn on(app: A, service: Rc<Service>, time: FakeTime, ledger: Rc<Ledger>, drain: Drain) -> Self {
+    fn on(
+        app: A,
+        tls: Option<&Tls>,
+        service: Rc<Service>,
+        time: FakeTime,
+        ledger: Rc<Ledger>,
+        drain: Drain,
+    ) -> Self {
         let wire = Wire::new();
-        let info =
-            Rc::new(ConnectionInfo { peer: Peer::Unix(None), local: Peer::Unix(None), scheme: Scheme::Http });
-        let connection = Connection::new(wire.io(), info, Rc::new(app), Rc::clone(&service));
+        let info = Rc::new(ConnectionInfo {
+            peer: Peer::Unix(None),
+            local: Peer::Unix(None),
+            scheme: Scheme::Http,
+            tls: None,
+        });
+        let (io, app, shared) = (wire.io(), Rc::new(app), Rc::clone(&service));
+        let connection = match tls {
+            Some(tls) => Connection::over_tls(io, info, app, shared, tls),
+            None => Connection::new(io, info, app, shared),
+        };
         let bell = Arc::new(Bell::default());
         let waker = Waker::from(Arc::clone(&bell));
         waker.wake_by_ref();
@@ -211,7 +244,7 @@ impl<A: App> Rig<A> {
 
     /// Another connection on the same service.
     pub fn sibling<B: App>(&self, app: B, ledger: Rc<Ledger>) -> Rig<B> {
-        Rig::on(app, Rc::clone(&self.service), self.time.clone(), ledger, self.drain.clone())
+        Rig::on(app, None, Rc::clone(&self.service), self.time.clone(), ledger, self.drain.clone())
     }
 
     /// A bell for the app's wakers.

@@ -23,7 +23,7 @@ fn told(local: Peer, scheme: Scheme, headers: &[(&str, &str)]) -> BTreeMap<Strin
             .map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec()))
             .collect(),
         body: BodyLength::None,
-        connection: Rc::new(ConnectionInfo { peer, local, scheme }),
+        connection: Rc::new(ConnectionInfo { peer, local, scheme, tls: None }),
     };
     let script = Script {
         file: "/srv/cgi/a.sh".into(),
