@@ -1,7 +1,9 @@
 //! The defaults that two command lines share: `supervise`, and `worker` when it runs alone. Here, so that none is in two places.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
 use crate::settings::{
-    Http2Settings, HttpSettings,
+    ForwardedHeader, ForwardingSettings, Http2Settings, HttpSettings, ProxyProtocol, TrustedPeer,
     http1::{HalfClose, Http1Settings},
 };
 
@@ -67,3 +69,23 @@ pub const HTTP2: Http2Settings = Http2Settings {
     pending_resets: 20,
     local_resets: 1_024,
 };
+
+/// What is believed of proxies in front.
+#[must_use]
+pub fn forwarding() -> ForwardingSettings {
+    // gunicorn's and uvicorn's, and whoever connects to a unix socket: its directory lets nobody else than the proxy in.
+    let here = || {
+        vec![
+            TrustedPeer::Network { address: IpAddr::V4(Ipv4Addr::LOCALHOST), prefix_bits: 32 },
+            TrustedPeer::Network { address: IpAddr::V6(Ipv6Addr::LOCALHOST), prefix_bits: 128 },
+            TrustedPeer::Unix,
+        ]
+    };
+    ForwardingSettings {
+        // uvicorn's. A proxy that does not know the others would pass on what a client wrote into them.
+        forwarded_headers: vec![ForwardedHeader::XForwardedFor, ForwardedHeader::XForwardedProto],
+        forwarded_allow_ips: here(),
+        proxy_protocol: ProxyProtocol::Off,
+        proxy_allow_ips: here(),
+    }
+}

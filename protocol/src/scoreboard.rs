@@ -5,7 +5,7 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 /// Version of this layout; stands in the header and must match.
-pub const LAYOUT_VERSION: u32 = 1;
+pub const LAYOUT_VERSION: u32 = 2;
 /// Marks a scoreboard: "supv" in ASCII.
 pub const MAGIC: u32 = 0x7375_7076;
 /// Records in one scoreboard. Bounds the workers alive at once, old and new of a reload together.
@@ -66,10 +66,12 @@ pub enum Counter {
     TlsHandshakesTimedOut,
     /// Clients that spoke plain HTTP where TLS is spoken.
     TlsPlainHttp,
+    /// Connections closed because they did not begin with the PROXY header that was due.
+    RejectedProxyHeader,
 }
 
 /// Number of counters in a record.
-pub const COUNTERS: usize = 18;
+pub const COUNTERS: usize = 19;
 /// Upper bounds of the duration histogram in microseconds; one more bucket holds the rest.
 pub const DURATION_BUCKETS_US: [u64; 16] = [
     1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 75_000, 100_000, 250_000, 500_000, 750_000, 1_000_000,
@@ -177,6 +179,7 @@ mod tests {
         Counter::TlsHandshakesFailed,
         Counter::TlsHandshakesTimedOut,
         Counter::TlsPlainHttp,
+        Counter::RejectedProxyHeader,
     ];
 
     fn record() -> Record {

@@ -3,6 +3,8 @@
 //! ([`crate::defaults`]) are filled in by whoever reads a command line.
 
 mod cgi;
+mod comma_list;
+mod forwarding;
 pub mod http1;
 mod http2;
 mod tls;
@@ -12,10 +14,14 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::http2::Http2Settings;
 use self::wsgi::WsgiSettings;
-pub use cgi::{CgiAuthorization, CgiSettings};
-pub use tls::{ClientCertificates, PlainListeners, TlsSettings, TlsVersion};
+pub use self::{
+    cgi::{CgiAuthorization, CgiSettings},
+    comma_list::CommaList,
+    forwarding::{ForwardedHeader, ForwardingSettings, ProxyProtocol, TrustedPeer, check_forwarded_headers},
+    http2::Http2Settings,
+    tls::{ClientCertificates, PlainListeners, TlsSettings, TlsVersion},
+};
 
 /// All that a worker is told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +37,8 @@ pub struct WorkerSettings {
     pub http: HttpSettings,
     /// TLS; none where every listener is plain.
     pub tls: Option<TlsSettings>,
+    /// What is believed of proxies in front.
+    pub forwarding: ForwardingSettings,
     /// "error", "warn", "info", "debug" or "trace".
     pub log_level: String,
     /// "text" or "json".

@@ -8,8 +8,9 @@ use protocol::{
     frame::{Decoder, encode},
     inherited,
     settings::{
-        Application, CgiAuthorization, CgiSettings, ClientCertificates, EventLoop, Factory, HttpSettings,
-        Interface, Lifespan, PlainListeners, PythonSettings, TlsSettings, TlsVersion, WorkerSettings,
+        Application, CgiAuthorization, CgiSettings, ClientCertificates, EventLoop, Factory, ForwardedHeader,
+        ForwardingSettings, HttpSettings, Interface, Lifespan, PlainListeners, ProxyProtocol, PythonSettings,
+        TlsSettings, TlsVersion, TrustedPeer, WorkerSettings,
         wsgi::{WorkerClass, WsgiSettings},
     },
 };
@@ -124,8 +125,21 @@ fn plain() -> WorkerSettings {
         graceful_timeout_ms: 30_000,
         http: http(),
         tls: None,
+        forwarding: forwarding(),
         log_level: "info".into(),
         log_format: "text".into(),
+    }
+}
+
+fn forwarding() -> ForwardingSettings {
+    ForwardingSettings {
+        forwarded_headers: vec![ForwardedHeader::XForwardedFor, ForwardedHeader::XForwardedProto],
+        forwarded_allow_ips: vec![
+            TrustedPeer::Network { address: [10, 0, 0, 0].into(), prefix_bits: 8 },
+            TrustedPeer::Unix,
+        ],
+        proxy_protocol: ProxyProtocol::Auto,
+        proxy_allow_ips: vec![TrustedPeer::Everyone],
     }
 }
 

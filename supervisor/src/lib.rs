@@ -22,6 +22,7 @@ pub mod processes;
 pub mod reload;
 pub mod scoreboard;
 pub mod signals;
+pub mod spelling;
 pub mod stack_dumps;
 pub mod status_server;
 pub mod story;
@@ -62,7 +63,7 @@ use workers::Workers;
 #[must_use]
 pub fn main() -> ExitCode {
     let began = Instant::now();
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::try_parse_from(spelling::ours(std::env::args_os())) {
         Ok(cli) => cli,
         Err(refusal) => {
             // Help and version come this way too, with code 0. A reader that is gone wants neither.

@@ -228,6 +228,7 @@ fn http_families(page: &mut Page, Sight { workers, .. }: Sight<'_>) {
         ("header_too_large", C::RejectedHeadTooLarge),
         ("body_too_large", C::RejectedBodyTooLarge),
         ("timeout", C::RejectedTimeout),
+        ("proxy_header", C::RejectedProxyHeader),
     ];
     page.counters(
         "supervise_http_requests_rejected_total",

@@ -73,6 +73,7 @@ const ALL_COUNTERS: [Counter; COUNTERS] = [
     Counter::TlsHandshakesFailed,
     Counter::TlsHandshakesTimedOut,
     Counter::TlsPlainHttp,
+    Counter::RejectedProxyHeader,
 ];
 
 /// The right to one record.

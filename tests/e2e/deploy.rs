@@ -3,15 +3,16 @@
 
 use std::{
     fs,
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
-    path::{Path, PathBuf},
+    net::SocketAddr,
+    path::Path,
     process::{Child, Command, Output, Stdio},
     time::Duration,
 };
 
 use harness::{
-    Guest, Machine, Python, Reloaded, TestDirectory, Tool,
+    Guest, Machine, Nginx, Python, Reloaded, TestDirectory, Tool,
     load::Load,
+    open_to_all,
     processes::{self, Signal},
     product_directory, repository, require, wait_for, wait_until,
 };
@@ -66,68 +67,20 @@ fn prometheus_accepts_its_configuration_and_the_alerts_fire() {
 }
 
 /// nginx with `deploy/nginx/nginx.conf`, changed only in where it listens, whom it asks and where it writes.
-struct Nginx {
-    child: Child,
-    address: SocketAddr,
-    log: PathBuf,
-}
-
-impl Nginx {
-    fn start(nginx: &Path, directory: &Path, upstream: &Path) -> Self {
-        // nginx cannot listen on port 0; the kernel does not give this port to anybody else at once.
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port of the loopback is free");
-        let address = free.local_addr().expect("it is bound");
-        drop(free);
-        let place = |name: &str| directory.join(name).display().to_string();
-        let mut text = deployed("nginx/nginx.conf");
-        for (from, to) in [
-            ("listen 80;", format!("listen {address};")),
-            ("server unix:/run/supervise/web.sock", format!("server unix:{}", upstream.display())),
-            ("pid /run/nginx.pid;", format!("pid {};\ndaemon off;", place("nginx.pid"))),
-            (
-                "http {",
-                format!(
-                    "http {{\n access_log off;\n client_body_temp_path {};\n proxy_temp_path {};",
-                    place("body"),
-                    place("proxy")
-                ),
-            ),
-        ] {
-            assert!(text.contains(from), "nginx.conf has {from:?}");
-            text = text.replacen(from, &to, 1);
-        }
-        let file = directory.join("nginx.conf");
-        fs::write(&file, text).expect("the test's own directory can be written");
-        let log = directory.join("nginx.log");
-        let stderr = fs::File::create(&log).expect("the log can be made");
-        let child = Command::new(nginx)
-            .arg("-c")
-            .arg(&file)
-            .arg("-p")
-            .arg(directory)
-            .args(["-e", "stderr"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(stderr)
-            .spawn()
-            .expect("nginx can be started");
-        wait_until("nginx listens", Duration::from_secs(10), || TcpStream::connect(address).is_ok());
-        Self { child, address, log }
+fn deployed_nginx(nginx: &Path, directory: &Path, upstream: &Path) -> (Nginx, SocketAddr) {
+    let address = Nginx::free_address();
+    let (main, http) = Nginx::settings_within(directory);
+    let mut text = deployed("nginx/nginx.conf");
+    for (from, to) in [
+        ("listen 80;", format!("listen {address};")),
+        ("server unix:/run/supervise/web.sock", format!("server unix:{}", upstream.display())),
+        ("pid /run/nginx.pid;", main),
+        ("http {", format!("http {{\n{http}")),
+    ] {
+        assert!(text.contains(from), "nginx.conf has {from:?}");
+        text = text.replacen(from, &to, 1);
     }
-}
-
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        processes::send_signal(self.child.id(), Signal::SIGQUIT);
-        let _ = self.child.wait();
-        if std::thread::panicking() {
-            let log = fs::read_to_string(&self.log).unwrap_or_default();
-            println!("--- nginx:");
-            for line in log.lines().take(20) {
-                println!("{line}");
-            }
-        }
-    }
+    (Nginx::start(nginx, directory, &text, address), address)
 }
 
 #[test]
@@ -163,8 +116,8 @@ async def identity(request: Request):
     // nginx's workers run as another user.
     open_to_all(front.path());
     open_to_all(server.directory());
-    let nginx = Nginx::start(&nginx, front.path(), &server.directory().join("web.sock"));
-    let load = Load { concurrency: 16, ..Load::new(nginx.address) }.start();
+    let (nginx, address) = deployed_nginx(&nginx, front.path(), &server.directory().join("web.sock"));
+    let load = Load { concurrency: 16, ..Load::new(address) }.start();
     for number in 1..=5 {
         load.wait_for_answers(200);
         let version = format!("v{number}");
@@ -176,15 +129,6 @@ async def identity(request: Request):
     report.assert_nothing_lost(1_000);
     drop(nginx);
     server.stop();
-}
-
-fn open_to_all(directory: &Path) {
-    use std::os::unix::fs::PermissionsExt;
-    for place in directory.ancestors().filter(|place| place.starts_with(std::env::temp_dir())) {
-        if place != std::env::temp_dir() {
-            let _ = fs::set_permissions(place, fs::Permissions::from_mode(0o755));
-        }
-    }
 }
 
 /// A supervisor that is process 1 of a namespace of its own, as in a container.

@@ -6,6 +6,7 @@ mod guest;
 
 mod any_language;
 mod asgi_extensions;
+mod behind_nginx;
 mod blocked_output;
 mod broken_reload;
 mod card;

@@ -36,6 +36,8 @@ impl Guest {
     pub const DIES_AFTER_READY: Self = Self { name: "dies_after_ready" };
     /// Tells in what surroundings it runs.
     pub const TELLS: Self = Self { name: "tells_app" };
+    /// Tells what an application sees of a request.
+    pub const SCOPE: Self = Self { name: "scope_app" };
     /// Plain WSGI: one route for each rule of PEP 3333; echoes the request's id, its version and its process.
     pub const WSGI: Self = Self { name: "wsgi_app" };
     /// Flask with routes, forms, uploads, streaming, files and errors.

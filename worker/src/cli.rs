@@ -3,6 +3,7 @@
 use std::{path::PathBuf, str::FromStr};
 
 use clap::{Parser, ValueEnum};
+use protocol::settings::{CommaList, ForwardedHeader, ProxyProtocol, TrustedPeer};
 
 /// Runs one worker without a supervisor: for pods that are supervised from outside.
 #[derive(Debug, Parser)]
@@ -48,6 +49,18 @@ pub struct Cli {
     /// CGI programs see the Authorization field of requests
     #[arg(long, help_heading = "CGI")]
     pub cgi_pass_authorization: bool,
+    /// Header fields by which proxies tell the client [default: x-forwarded-for,x-forwarded-proto]
+    #[arg(long, value_name = "NAMES", help_heading = "Proxies in front")]
+    pub forwarded_headers: Option<CommaList<ForwardedHeader>>,
+    /// Proxies that are believed: addresses, networks, `unix:`, or `*` [default: 127.0.0.1,::1,unix:, or FORWARDED_ALLOW_IPS]
+    #[arg(long, value_name = "PEERS", env = "FORWARDED_ALLOW_IPS", help_heading = "Proxies in front")]
+    pub forwarded_allow_ips: Option<CommaList<TrustedPeer>>,
+    /// Version of the PROXY header that connections begin with: off, v1, v2 or auto [default: off]
+    #[arg(long, value_name = "VERSION", help_heading = "Proxies in front")]
+    pub proxy_protocol: Option<ProxyProtocol>,
+    /// Balancers that send one [default: 127.0.0.1,::1,unix:]
+    #[arg(long, value_name = "PEERS", help_heading = "Proxies in front")]
+    pub proxy_allow_ips: Option<CommaList<TrustedPeer>>,
     /// Interpreter [default: $VIRTUAL_ENV, $CONDA_PREFIX, ./.venv, then python3 on PATH]
     #[arg(long, value_name = "PATH", help_heading = "Python")]
     pub python: Option<PathBuf>,

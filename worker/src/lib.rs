@@ -18,6 +18,7 @@ pub mod listen;
 pub mod logging;
 pub mod meter;
 pub mod native_launch;
+pub mod policy;
 pub mod program;
 pub mod python_launch;
 pub mod scoreboard_mapping;

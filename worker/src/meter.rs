@@ -142,6 +142,10 @@ impl Meter for WorkerMeter {
         self.record.add(reason, 1);
     }
 
+    fn proxy_header_refused(&self) {
+        self.record.add(Counter::RejectedProxyHeader, 1);
+    }
+
     fn timed_out(&self) {
         self.record.add(Counter::RejectedTimeout, 1);
     }

@@ -6,8 +6,8 @@ use std::{env, path::PathBuf};
 use protocol::{
     defaults,
     settings::{
-        Application, CgiAuthorization, CgiSettings, EventLoop, Factory, Interface, Lifespan, PythonSettings,
-        WorkerSettings,
+        Application, CgiAuthorization, CgiSettings, EventLoop, Factory, ForwardingSettings, Interface,
+        Lifespan, PythonSettings, WorkerSettings, check_forwarded_headers,
         wsgi::{WorkerClass, WsgiSettings},
     },
 };
@@ -61,6 +61,7 @@ pub fn of_command_line(cli: Cli) -> Result<Alone, StartError> {
     let application = application(&cli)?;
     refuse_idle_options(&cli, &application)?;
     let mut worker = unconfigured(application);
+    worker.forwarding = forwarding(&cli)?;
     if let Some(timeout) = cli.graceful_timeout {
         worker.graceful_timeout_ms = timeout.ms;
     }
@@ -77,6 +78,18 @@ pub fn of_command_line(cli: Cli) -> Result<Alone, StartError> {
     Ok(Alone { worker, binds, environment: cli.env })
 }
 
+fn forwarding(cli: &Cli) -> Result<ForwardingSettings, StartError> {
+    let usual = defaults::forwarding();
+    let settings = ForwardingSettings {
+        forwarded_headers: cli.forwarded_headers.clone().map_or(usual.forwarded_headers, |list| list.0),
+        forwarded_allow_ips: cli.forwarded_allow_ips.clone().map_or(usual.forwarded_allow_ips, |list| list.0),
+        proxy_protocol: cli.proxy_protocol.unwrap_or(usual.proxy_protocol),
+        proxy_allow_ips: cli.proxy_allow_ips.clone().map_or(usual.proxy_allow_ips, |list| list.0),
+    };
+    check_forwarded_headers(&settings.forwarded_headers).map_err(usage)?;
+    Ok(settings)
+}
+
 fn unconfigured(application: Application) -> WorkerSettings {
     WorkerSettings {
         application,
@@ -85,6 +98,7 @@ fn unconfigured(application: Application) -> WorkerSettings {
         http: defaults::HTTP,
         // A supervisor proves certificates before anything listens, and renews them: a worker alone leaves TLS to its pod's proxy.
         tls: None,
+        forwarding: defaults::forwarding(),
         log_level: defaults::LOG_LEVEL.to_owned(),
         log_format: defaults::LOG_FORMAT.to_owned(),
     }

@@ -27,6 +27,7 @@ use crate::{
     inherited_sockets::{ControlPipes, Inherited},
     limits::limits,
     meter::{LoadGauge, WorkerMeter},
+    policy::policy,
     supervision::{self, OwnLoop, Reporter},
     tls::ListenerSecurity,
 };
@@ -106,6 +107,7 @@ impl Worker {
         };
         let service = Service::new(
             limits(&settings.http),
+            policy(&settings.forwarding),
             Rc::new(meter),
             SystemClock,
             TokioTimer::new(),

@@ -4,12 +4,13 @@
 use std::{collections::BTreeMap, fmt, path::PathBuf};
 
 use clap::Args;
+use protocol::settings::{CommaList, ForwardedHeader, ProxyProtocol, TrustedPeer};
 use serde::{Deserialize, Deserializer, de};
 
 use super::values::tls::{CipherSuites, ClientCertificatesChoice, RedirectHttps, Secret, TlsVersionChoice};
 use super::values::{
-    BindAddress, ByteSize, EnvironmentEntry, HalfCloseChoice, InterfaceChoice, LifespanChoice, LogFormat,
-    LogLevel, LoopChoice, MetricsAddress, Positive, Switch, TimeSpan, WorkerClass, WorkerCount,
+    BindAddress, ByteSize, Choice, EnvironmentEntry, HalfCloseChoice, InterfaceChoice, LifespanChoice,
+    LogFormat, LogLevel, LoopChoice, MetricsAddress, Positive, Switch, TimeSpan, WorkerClass, WorkerCount,
 };
 
 /// One layer of settings. The field names are the keys of the YAML; `SUPERVISE_` and the name in capitals is the
@@ -145,6 +146,24 @@ pub struct RawSettings {
     #[arg(long, help_heading = "CGI", value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub cgi_pass_authorization: Option<Switch>,
 
+    /// Believe the header fields by which proxies tell the client and its scheme [default: true]
+    #[arg(long, help_heading = "Proxies in front", value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub proxy_headers: Option<Switch>,
+    /// Which of them: x-forwarded-for, -proto, -host, -port, -prefix, or forwarded (RFC 7239); name only those that your proxy
+    /// sets, for it passes on what clients write into others [default: x-forwarded-for,x-forwarded-proto]
+    #[arg(long, help_heading = "Proxies in front", value_name = "NAMES")]
+    pub forwarded_headers: Option<CommaList<ForwardedHeader>>,
+    /// Proxies that are believed: addresses, networks, `unix:`, or `*` for everybody
+    /// [default: 127.0.0.1,::1,unix:, or FORWARDED_ALLOW_IPS]
+    #[arg(long, help_heading = "Proxies in front", value_name = "PEERS")]
+    pub forwarded_allow_ips: Option<CommaList<TrustedPeer>>,
+    /// Connections of `--proxy-allow-ips` must begin with a PROXY header: off, v1, v2 or auto (either) [default: off]
+    #[arg(long, help_heading = "Proxies in front", value_name = "VERSION")]
+    pub proxy_protocol: Option<Choice<ProxyProtocol>>,
+    /// Balancers that send a PROXY header [default: 127.0.0.1,::1,unix:]
+    #[arg(long, visible_alias = "proxy-allow-from", help_heading = "Proxies in front", value_name = "PEERS")]
+    pub proxy_allow_ips: Option<CommaList<TrustedPeer>>,
+
     /// Interpreter [default: $VIRTUAL_ENV, $CONDA_PREFIX, ./.venv, then python3 on PATH]
     #[arg(long, help_heading = "Python", value_name = "PATH")]
     pub python: Option<PathBuf>,
@@ -252,6 +271,11 @@ impl RawSettings {
             cgi_timeout,
             cgi_processes,
             cgi_pass_authorization,
+            proxy_headers,
+            forwarded_headers,
+            forwarded_allow_ips,
+            proxy_protocol,
+            proxy_allow_ips,
             python,
             app_dir,
             factory,

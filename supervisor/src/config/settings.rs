@@ -3,6 +3,7 @@
 //! A pure function of the layers and the environment passed in: no file, no process state.
 
 mod cgi;
+mod forwarding;
 pub mod tls;
 mod wsgi;
 
@@ -131,6 +132,7 @@ pub fn settle(raw: RawSettings, surroundings: &Surroundings) -> Expected<Setting
             graceful_timeout_ms: pool.graceful_timeout_ms,
             http: http(&raw)?,
             tls: worker_tls,
+            forwarding: forwarding::settle(&raw, surroundings)?,
             log_level: log_level.0.as_str().to_ascii_lowercase(),
             log_format: match log_format {
                 LogFormat::Json => "json".to_owned(),

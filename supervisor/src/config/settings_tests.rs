@@ -115,7 +115,8 @@ fn the_defaults_that_the_help_names_are_the_true_ones() {
     for argument in command.get_arguments() {
         let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
         let Some((_, default)) = help.split_once("[default: ") else { continue };
-        let default = default.split([',', ']']).next().unwrap_or_default();
+        // `[default: 1, or WEB_CONCURRENCY]`; a list has commas without a space.
+        let default = default.split(']').next().and_then(|it| it.split(", ").next()).unwrap_or_default();
         // Words describe a default that depends on the surroundings.
         if !default.contains([' ', '$']) {
             let flag = format!("--{}={default}", argument.get_long().expect("a flag"));

@@ -1,11 +1,14 @@
 //! The kinds of value that a setting can have, each with one text form that flags, environment and YAML share.
 //! Knows no setting by name.
 
+mod choice;
 pub mod tls;
 
 use std::{fmt, marker::PhantomData, path::PathBuf, str::FromStr};
 
 use serde::{Deserialize, Deserializer, de};
+
+pub use self::choice::Choice;
 
 /// Why a text is no such value: a sentence that says what to write instead.
 #[derive(Debug, Clone, PartialEq, Eq)]

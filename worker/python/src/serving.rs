@@ -10,10 +10,10 @@ use std::{
 };
 
 use nix::time::{ClockId, clock_gettime};
-use protocol::settings::HttpSettings;
+use protocol::settings::{ForwardingSettings, HttpSettings};
 use worker::{
-    inherited_sockets::Listener, limits::limits, meter::WorkerMeter, scoreboard_mapping::Scoreboard,
-    supervision::Reporter, tls::ListenerSecurity,
+    inherited_sockets::Listener, limits::limits, meter::WorkerMeter, policy::policy,
+    scoreboard_mapping::Scoreboard, supervision::Reporter, tls::ListenerSecurity,
 };
 use worker_server::{App, Clock, Drain, Service};
 
@@ -47,6 +47,7 @@ pub(crate) struct Site<S> {
     pub(crate) scoreboard: Scoreboard,
     pub(crate) meter: WorkerMeter,
     pub(crate) http: HttpSettings,
+    pub(crate) forwarding: ForwardingSettings,
     pub(crate) application: S,
     pub(crate) reporter: Reporter,
     pub(crate) orders: Orders,
@@ -62,6 +63,7 @@ impl<S: Served> Site<S> {
         let drain = Drain::new();
         let service = Service::new(
             limits(&self.http),
+            policy(&self.forwarding),
             Rc::new(self.meter),
             ReactorClock(self.reactor),
             Handle,

@@ -153,5 +153,12 @@ fn service() -> Rc<Service> {
         websocket: None,
         http2: None,
     };
-    Service::new(limits, Rc::new(NoMeter), ThisClock, Handle, Drain::new())
+    Service::new(
+        limits,
+        worker_server::Policy::trusting_nobody(),
+        Rc::new(NoMeter),
+        ThisClock,
+        Handle,
+        Drain::new(),
+    )
 }

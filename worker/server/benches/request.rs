@@ -130,7 +130,14 @@ fn nanoseconds_per_request(request: &'static [u8]) -> f64 {
         websocket: None,
         http2: None,
     };
-    let service = Service::new(limits, Rc::new(Silent), Still(Instant::now()), Never, Drain::new());
+    let service = Service::new(
+        limits,
+        worker_server::Policy::trusting_nobody(),
+        Rc::new(Silent),
+        Still(Instant::now()),
+        Never,
+        Drain::new(),
+    );
     let info = Rc::new(ConnectionInfo {
         peer: Peer::Unix(None),
         local: Peer::Unix(None),

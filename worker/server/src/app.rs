@@ -46,8 +46,30 @@ pub struct RequestHead<'a> {
     pub body: BodyLength,
     /// What the reply may use.
     pub offers: Offers,
+    /// Who sent it: the other end of the connection, or whom a trusted proxy named.
+    pub client: &'a Peer,
+    /// How the client reached us: as the connection does, or as a trusted proxy told.
+    pub scheme: Scheme,
+    /// The part of the path that a trusted proxy took off, without its last slash; empty if there is none.
+    pub prefix: &'a [u8],
     /// The connection that the request came on.
     pub connection: &'a Rc<ConnectionInfo>,
+}
+
+impl RequestHead<'_> {
+    /// The connection as the client sees it: with the client and scheme that a trusted proxy told, where one did. Otherwise the
+    /// connection's own, shared as ever.
+    #[must_use]
+    pub fn seen_connection(&self) -> Rc<ConnectionInfo> {
+        let is_direct = std::ptr::eq(self.client, &raw const self.connection.peer);
+        if is_direct && self.scheme == self.connection.scheme {
+            return Rc::clone(self.connection);
+        }
+        let mut seen = ConnectionInfo::clone(self.connection);
+        seen.peer = self.client.clone();
+        seen.scheme = self.scheme;
+        Rc::new(seen)
+    }
 }
 
 /// What a reply may use beyond a head and a body, because client and protocol take it. Hints and trailers that are sent all the
@@ -164,6 +186,8 @@ pub trait Meter: 'static {
     fn websocket_opened(&self) {}
     /// A WebSocket has ended; [`Meter::request_finished`] follows.
     fn websocket_closed(&self) {}
+    /// A connection began with a PROXY header that is none, and was closed.
+    fn proxy_header_refused(&self) {}
     /// A time limit cut a request or connection off.
     fn timed_out(&self) {}
     /// A TLS handshake with `peer` is over.

@@ -4,6 +4,7 @@
 mod handover;
 mod http1;
 mod http2;
+mod proxy_header;
 pub(crate) mod websocket;
 
 use std::{
@@ -17,6 +18,7 @@ use self::{
     handover::{Handover, NextStage, StageEnd},
     http1::Http1,
     http2::Http2,
+    proxy_header::ProxyHeader,
     websocket::WebSocketStage,
 };
 use crate::{
@@ -38,6 +40,8 @@ pub struct Connection<Io, A: App> {
     reason = "most connections are HTTP/1 all their life: a box would cost each an allocation"
 )]
 enum Stage<Io, A: App> {
+    /// A load balancer tells whose connection it is.
+    ProxyHeader(Box<ProxyHeader<Io, A>>),
     /// TLS is being agreed on; then `app` is served.
     Handshake {
         handshake: Box<Handshake<Io>>,
@@ -51,10 +55,30 @@ enum Stage<Io, A: App> {
     Handed,
 }
 
+impl<Io: Transport, A: App> Stage<Io, A> {
+    /// The first stage of a connection of which it is known whose it is.
+    fn first(handover: Handover<Io, A>, tls: Option<&Tls>) -> Self {
+        let Handover { io, unread, registration, info, app, service } = handover;
+        let Some(tls) = tls else {
+            service.meter.connection_idle();
+            let io = MaybeTls::Plain(io);
+            return Self::Http1(Http1::new(Handover { io, unread, registration, info, app, service }));
+        };
+        match Handshake::new(io, Rc::clone(&info), Rc::clone(&service), tls) {
+            Ok(handshake) => Self::Handshake { handshake: Box::new(handshake), app },
+            Err(error) => {
+                service.meter.tls_handshake_ended(&info.peer, HandshakeEnd::Failed(format_args!("{error}")));
+                Self::Handed
+            }
+        }
+    }
+}
+
 impl<Io, A: App> std::fmt::Debug for Connection<Io, A> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut debug = formatter.debug_tuple("Connection");
         match &self.stage {
+            Stage::ProxyHeader(_) => debug.field(&"PROXY header"),
             Stage::Handshake { handshake, .. } => debug.field(handshake),
             Stage::Http1(http1) => debug.field(http1),
             Stage::Http2(http2) => debug.field(http2),
@@ -68,21 +92,22 @@ impl<Io, A: App> std::fmt::Debug for Connection<Io, A> {
 impl<Io: Transport, A: App> Connection<Io, A> {
     /// Takes over a connection that was just accepted.
     pub fn new(io: Io, info: Rc<ConnectionInfo>, app: Rc<A>, service: Rc<Service>) -> Self {
-        service.meter.connection_opened();
-        service.meter.connection_idle();
-        let handover = Handover::first(MaybeTls::Plain(io), info, app, Rc::clone(&service));
-        Self { stage: Stage::Http1(Http1::new(handover)), service }
+        Self::opened(Handover::first(io, info, app, service), None)
     }
 
     /// The same on a listener that speaks TLS.
     pub fn over_tls(io: Io, info: Rc<ConnectionInfo>, app: Rc<A>, service: Rc<Service>, tls: &Tls) -> Self {
+        Self::opened(Handover::first(io, info, app, service), Some(tls))
+    }
+
+    fn opened(handover: Handover<Io, A>, tls: Option<&Tls>) -> Self {
+        let service = Rc::clone(&handover.service);
         service.meter.connection_opened();
-        let stage = match Handshake::new(io, Rc::clone(&info), Rc::clone(&service), tls) {
-            Ok(handshake) => Stage::Handshake { handshake: Box::new(handshake), app },
-            Err(error) => {
-                service.meter.tls_handshake_ended(&info.peer, HandshakeEnd::Failed(format_args!("{error}")));
-                Stage::Handed
+        let stage = match service.policy.proxy_protocol.expected_of(&handover.info.peer) {
+            Some(versions) => {
+                Stage::ProxyHeader(Box::new(ProxyHeader::new(handover, versions, tls.map(Tls::snapshot))))
             }
+            None => Stage::first(handover, tls),
         };
         Self { stage, service }
     }
@@ -90,6 +115,10 @@ impl<Io: Transport, A: App> Connection<Io, A> {
     /// Gives the connection to the next stage.
     fn hand_over(&mut self, next: NextStage) {
         self.stage = match (std::mem::replace(&mut self.stage, Stage::Handed), next) {
+            (Stage::ProxyHeader(header), _) => {
+                let (handover, tls) = header.into_parts();
+                Stage::first(handover, tls.as_ref())
+            }
             (Stage::Handshake { handshake, app }, next) => self.begin_secured(handshake.finish(), app, next),
             (Stage::Http1(http1), NextStage::Http2) => {
                 Stage::Http2(Box::new(Http2::new(http1.into_handover())))
@@ -99,7 +128,7 @@ impl<Io: Transport, A: App> Connection<Io, A> {
             }
             // Nothing comes after these.
             (Stage::Http2(_) | Stage::WebSocket(_) | Stage::Handed, _)
-            | (Stage::Http1(_), NextStage::Http1) => return,
+            | (Stage::Http1(_), NextStage::First | NextStage::Http1) => return,
         };
     }
 
@@ -112,7 +141,7 @@ impl<Io: Transport, A: App> Connection<Io, A> {
         let handover = Handover { io, unread: Vec::new(), registration, info, app, service };
         match next {
             NextStage::Http2 => Stage::Http2(Box::new(Http2::new(handover))),
-            NextStage::Http1 | NextStage::WebSocket => Stage::Http1(Http1::new(handover)),
+            NextStage::First | NextStage::Http1 | NextStage::WebSocket => Stage::Http1(Http1::new(handover)),
         }
     }
 }
@@ -124,6 +153,7 @@ impl<Io: Transport, A: App> Future for Connection<Io, A> {
         let connection = self.get_mut();
         loop {
             let end = match &mut connection.stage {
+                Stage::ProxyHeader(header) => header.poll(context),
                 Stage::Handshake { handshake, .. } => {
                     handshake.poll(context).map(|progress| match progress {
                         HandshakeProgress::Secured(Agreed::Http1) => StageEnd::Next(NextStage::Http1),
@@ -151,7 +181,7 @@ impl<Io, A: App> Drop for Connection<Io, A> {
             Stage::Http1(http1) => http1.break_off(),
             Stage::Http2(http2) => http2.break_off(),
             // Their own drop does it.
-            Stage::Handshake { .. } | Stage::WebSocket(_) | Stage::Handed => {}
+            Stage::ProxyHeader(_) | Stage::Handshake { .. } | Stage::WebSocket(_) | Stage::Handed => {}
         }
         self.service.meter.connection_closed();
     }

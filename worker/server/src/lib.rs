@@ -8,6 +8,7 @@ mod connection;
 mod deadline;
 mod drain;
 mod exchange;
+mod forwarded;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod http1;
@@ -16,6 +17,8 @@ mod inbound;
 mod limits;
 mod mailbox;
 mod output;
+mod policy;
+mod proxy_protocol;
 mod service;
 mod stream;
 mod tls;
@@ -30,7 +33,10 @@ pub use app::{
 pub use connection::Connection;
 pub use drain::{Drain, Gone};
 pub use exchange::{Exchange, Last, ReplyError, Room, Taken};
+pub use forwarded::{ForwardedField, Forwarding, TrustedPeer, TrustedPeers};
 pub use limits::{Compression, HalfClose, Http2Limits, Limits, WebSocketLimits};
+pub use policy::{Policy, ProxyProtocol};
+pub use proxy_protocol::Versions as ProxyVersions;
 pub use service::{Clock, Service};
 pub use tls::{
     ClientCertificates, HandshakeEnd, ServerCertificate, Tls, TlsError, TlsInfo, TlsMaterial, TlsRules,

@@ -1,4 +1,4 @@
-//! What all connections of one worker share: limits, meter, clock, timer, drain, spare buffers and the cached Date header.
+//! What all connections of one worker share: limits, policy, meter, clock, timer, drain, spare buffers and the cached Date header.
 //! One per thread; knows no connection and no app.
 
 use std::{
@@ -13,7 +13,7 @@ use hyper::{
 };
 
 use crate::{
-    Drain, Limits, Meter,
+    Drain, Limits, Meter, Policy,
     http1::{date, head::FieldSpan, reply::ReplyFacts},
     inbound::BUFFER_BYTES,
     websocket::{deflate::DeflateStates, receiver},
@@ -42,6 +42,7 @@ pub trait Clock: 'static {
 /// What all connections of one worker share.
 pub struct Service {
     pub(crate) limits: Limits,
+    pub(crate) policy: Policy,
     pub(crate) meter: Rc<dyn Meter>,
     pub(crate) clock: Box<dyn Clock>,
     pub(crate) timer: Box<dyn Timer>,
@@ -69,6 +70,7 @@ impl Service {
     /// Bundles what the driver provides.
     pub fn new(
         limits: Limits,
+        policy: Policy,
         meter: Rc<dyn Meter>,
         clock: impl Clock,
         timer: impl Timer + 'static,
@@ -76,6 +78,7 @@ impl Service {
     ) -> Rc<Self> {
         Rc::new(Self {
             limits,
+            policy,
             meter,
             clock: Box::new(clock),
             timer: Box::new(timer),

@@ -52,11 +52,13 @@ impl RequestBuilder {
             headers.append(name, HeaderValue::from_maybe_shared(value).map_err(|_error| Inexpressible)?);
         }
         *request.headers_mut() = headers;
-        request.extensions_mut().insert(self.connection(head.connection));
+        request.extensions_mut().insert(self.connection(head));
         Ok(request)
     }
 
-    fn connection(&self, info: &Rc<worker_server::ConnectionInfo>) -> ConnectionInfo {
+    /// The ends of the connection; the client is whom a trusted proxy named, where one did.
+    fn connection(&self, head: &RequestHead<'_>) -> ConnectionInfo {
+        let info = &head.seen_connection();
         let mut last = self.connection.borrow_mut();
         match &*last {
             Some((seen, shared)) if Rc::ptr_eq(seen, info) => shared.clone(),

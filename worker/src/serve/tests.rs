@@ -19,7 +19,7 @@ use tokio::{
     runtime::{Builder, LocalOptions},
     task::spawn_local,
 };
-use worker_server::{Connection, ConnectionInfo, Drain, Peer, Scheme, Service as Engine};
+use worker_server::{Connection, ConnectionInfo, Drain, Peer, Policy, Scheme, Service as Engine};
 
 use super::{Body, http_app::HttpApp};
 use crate::{
@@ -71,7 +71,9 @@ where
         let meter = WorkerMeter::new(Scoreboard::private().unwrap(), EvidenceTable::private().unwrap());
         let app = Rc::new(HttpApp::new(Handler(handler), meter.clone()));
         let limits = limits(&protocol::defaults::HTTP);
-        let engine = Engine::new(limits, Rc::new(meter), SystemClock, TokioTimer::new(), Drain::new());
+        let policy = Policy::trusting_nobody();
+        let engine =
+            Engine::new(limits, policy, Rc::new(meter), SystemClock, TokioTimer::new(), Drain::new());
         let (peer, local) = (Peer::Unix(None), Peer::Unix(None));
         let info = ConnectionInfo { peer, local, scheme: Scheme::Http, tls: None };
         let connection = spawn_local(Connection::new(Stream::new(ours), Rc::new(info), app, engine));

@@ -90,6 +90,7 @@ impl Supervised {
             graceful_timeout_ms: 5_000,
             http: defaults::HTTP,
             tls: None,
+            forwarding: defaults::forwarding(),
             log_level: "info".to_owned(),
             log_format: "text".to_owned(),
         };

@@ -39,17 +39,13 @@ impl ScopeBuilder {
         let asgi = new_dict()?;
         set(&asgi, text.version, &text.version_value.owned())?;
         set(&asgi, text.spec_version, &text.spec_version_value.owned())?;
-        let scheme = match connection.scheme {
-            Scheme::Http => text.http,
-            Scheme::Https => text.https,
-        };
         let template = new_dict()?;
         set(&template, text.type_, &text.http.owned())?;
         set(&template, text.asgi, &asgi)?;
         set(&template, text.http_version, &text.http_1_1.owned())?;
         set(&template, text.server, &server(&connection.local)?)?;
         set(&template, text.client, &client(&connection.peer)?)?;
-        set(&template, text.scheme, &scheme.owned())?;
+        set(&template, text.scheme, &scheme(connection.scheme).owned())?;
         set(&template, text.method, &text.get.owned())?;
         set(&template, text.root_path, &text.empty.owned())?;
         set(&template, text.path, &text.empty.owned())?;
@@ -85,6 +81,13 @@ impl ScopeBuilder {
         }
         if head.method != b"GET" {
             set(&scope, text.method, &method(head.method)?)?;
+        }
+        // A trusted proxy told of another client: the template has the connection's own.
+        if !std::ptr::eq(head.client, &raw const head.connection.peer) {
+            set(&scope, text.client, &client(head.client)?)?;
+        }
+        if head.scheme != head.connection.scheme {
+            set(&scope, text.scheme, &scheme(head.scheme).owned())?;
         }
         if !head.query.is_empty() {
             set(&scope, text.query_string, &new_bytes(head.query)?)?;
@@ -151,6 +154,14 @@ fn pair(first: Owned, second: Owned) -> Option<Owned> {
         ffi::PyTuple_SET_ITEM(tuple.as_ptr(), 0, first.into_ptr());
         ffi::PyTuple_SET_ITEM(tuple.as_ptr(), 1, second.into_ptr());
         Some(tuple)
+    }
+}
+
+fn scheme(scheme: Scheme) -> Immortal {
+    let text = &known().text;
+    match scheme {
+        Scheme::Http => text.http,
+        Scheme::Https => text.https,
     }
 }
 

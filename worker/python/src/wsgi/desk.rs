@@ -12,7 +12,7 @@ use std::{
 
 use slab::Slab;
 use worker::meter::WorkerMeter;
-use worker_server::{App, BodyLength, ConnectionInfo, Exchange, Last, ReplyError, RequestHead, Room, Taken};
+use worker_server::{App, BodyLength, Exchange, Last, ReplyError, RequestHead, Room, Taken};
 
 use super::{
     chunk::Chunk,
@@ -335,9 +335,13 @@ pub(crate) struct AtDesk {
 }
 
 impl AtDesk {
-    fn client(&self, connection: &ConnectionInfo) -> Arc<Client> {
+    fn client(&self, head: &RequestHead<'_>) -> Arc<Client> {
+        let connection = head.seen_connection();
+        if !Rc::ptr_eq(&connection, head.connection) {
+            return Arc::new(Client::of(&connection));
+        }
         let mut known = self.client.borrow_mut();
-        Arc::clone(known.get_or_insert_with(|| Arc::new(Client::of(connection))))
+        Arc::clone(known.get_or_insert_with(|| Arc::new(Client::of(&connection))))
     }
 }
 
@@ -345,7 +349,7 @@ impl App for AtDesk {
     type Chunk = Chunk;
 
     fn call(&self, head: &RequestHead<'_>, exchange: Exchange<Chunk>) {
-        self.desk.begin(head, exchange, self.client(head.connection));
+        self.desk.begin(head, exchange, self.client(head));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use protocol::settings::HttpSettings;
+use protocol::settings::{ForwardingSettings, HttpSettings};
 use worker::{
     inherited_sockets::Listener,
     meter::WorkerMeter,
@@ -21,6 +21,7 @@ pub(crate) struct Ground {
     pub(crate) scoreboard: Scoreboard,
     pub(crate) evidence: EvidenceTable,
     pub(crate) http: HttpSettings,
+    pub(crate) forwarding: ForwardingSettings,
     pub(crate) reporter: Reporter,
     pub(crate) orders: Orders,
     /// None in a worker that runs alone.
@@ -46,6 +47,7 @@ impl Ground {
             scoreboard: self.scoreboard,
             meter,
             http: self.http,
+            forwarding: self.forwarding,
             application: Rc::clone(&desk),
             reporter: self.reporter,
             orders: self.orders,

@@ -36,6 +36,8 @@ pub(super) enum StageEnd {
 /// What speaks next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NextStage {
+    /// What the connection begins with, now that it is known whose it is.
+    First,
     /// HTTP/1; the TLS handshake is over.
     Http1,
     /// WebSocket; the handshake was answered in full.

@@ -7,7 +7,10 @@ use super::{
     refusal::Refusal,
     target::{self, Span},
 };
-use crate::{BodyLength, Limits, Version};
+use crate::{
+    BodyLength, Limits, Version,
+    forwarded::{ForwardedField, Provenance},
+};
 
 /// The most header fields that the stack of one decode has room for; a larger limit is cut down to it.
 const HEADER_SLOTS: usize = 256;
@@ -34,6 +37,7 @@ pub(crate) struct Head {
     pub(crate) expectation: Expectation,
     pub(crate) trailers: Trailers,
     pub(crate) upgrade: Upgrade,
+    pub(crate) provenance: Provenance,
     /// The authority of an absolute target that came without a Host field to replace.
     pub(crate) added_host: Option<Span>,
     /// Bytes of the head, its last line end included.
@@ -223,6 +227,7 @@ fn check(parts: Parts, lines: &[u8], fields: &mut [FieldSpan]) -> Result<Head, R
         expectation,
         trailers,
         upgrade: facts.upgrade(method.slice(lines), version, body),
+        provenance: facts.provenance,
         added_host,
         length,
     })
@@ -265,6 +270,7 @@ struct Facts {
     names_websocket: bool,
     expectation: Expectation,
     trailers: Trailers,
+    provenance: Provenance,
 }
 
 impl Default for Facts {
@@ -279,6 +285,7 @@ impl Default for Facts {
             names_websocket: false,
             expectation: Expectation::None,
             trailers: Trailers::Unwanted,
+            provenance: Provenance::Direct,
         }
     }
 }
@@ -287,6 +294,10 @@ impl Facts {
     fn note(&mut self, index: usize, name: &[u8], value: &[u8]) -> Result<(), Refusal> {
         match DecisiveField::named(name) {
             None => Ok(()),
+            Some(DecisiveField::Forwarded) => {
+                self.provenance = Provenance::Forwarded;
+                Ok(())
+            }
             Some(DecisiveField::Host) => once(&mut self.host, index, Refusal::HostDuplicate),
             Some(DecisiveField::Expect) => {
                 self.expectation = Expectation::Continue;
@@ -352,7 +363,7 @@ impl Facts {
     }
 }
 
-/// The fields that decide about framing and the connection.
+/// The fields that decide about framing and the connection, or tell of a proxy.
 enum DecisiveField {
     Te,
     Host,
@@ -361,6 +372,7 @@ enum DecisiveField {
     Connection,
     ContentLength,
     TransferEncoding,
+    Forwarded,
 }
 
 impl DecisiveField {
@@ -373,7 +385,8 @@ impl DecisiveField {
             7 => (Self::Upgrade, b"upgrade"),
             10 => (Self::Connection, b"connection"),
             14 => (Self::ContentLength, b"content-length"),
-            17 => (Self::TransferEncoding, b"transfer-encoding"),
+            17 if name[0].eq_ignore_ascii_case(&b't') => (Self::TransferEncoding, b"transfer-encoding"),
+            9 | 15..=18 => return ForwardedField::named(name).map(|_| Self::Forwarded),
             _ => return None,
         };
         name.eq_ignore_ascii_case(spelling).then_some(field)

@@ -123,6 +123,11 @@ impl Tls {
         Ok(())
     }
 
+    /// As it is now, for one connection whose handshake begins later.
+    pub(crate) fn snapshot(&self) -> Self {
+        Self { rules: self.rules.clone(), current: Mutex::new(self.current()) }
+    }
+
     pub(super) fn current(&self) -> Arc<Configuration> {
         Arc::clone(&self.current.lock().unwrap_or_else(PoisonError::into_inner))
     }

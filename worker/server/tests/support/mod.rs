@@ -23,7 +23,7 @@ use std::{
 
 use worker_server::{
     App, Connection, ConnectionInfo, Drain, HalfClose, HandshakeEnd, Http2Limits, Limits, Meter, Peer,
-    RequestOutcome, Scheme, Service, Tls,
+    Policy, RequestOutcome, Scheme, Service, Tls,
 };
 
 use self::{
@@ -74,6 +74,7 @@ pub enum Metered {
     Refused(u16),
     TimedOut,
     Handshake(&'static str),
+    ProxyHeaderRefused,
 }
 
 /// The start of a request line, kept without an allocation.
@@ -153,6 +154,9 @@ impl Meter for Ledger {
             HandshakeEnd::PlainHttp => "plain HTTP",
         }));
     }
+    fn proxy_header_refused(&self) {
+        self.note(Metered::ProxyHeaderRefused);
+    }
 }
 
 /// Whether the task was woken since this was last asked.
@@ -193,26 +197,32 @@ impl<A: App> Rig<A> {
     }
 
     pub fn with_limits(app: A, limits: Limits) -> Self {
-        Self::made(app, limits, None)
+        Self::made(app, limits, Policy::trusting_nobody(), Peer::Unix(None), None)
     }
 
     /// A box whose connection begins with a handshake.
     pub fn over_tls(app: A, tls: &Tls) -> Self {
-        Self::made(app, limits(), Some(tls))
+        Self::made(app, limits(), Policy::trusting_nobody(), Peer::Unix(None), Some(tls))
     }
 
-    fn made(app: A, limits: Limits, tls: Option<&Tls>) -> Self {
+    /// A box whose connection comes from `peer`.
+    pub fn with_policy(app: A, policy: Policy, peer: Peer) -> Self {
+        Self::made(app, limits(), policy, peer, None)
+    }
+
+    fn made(app: A, limits: Limits, policy: Policy, peer: Peer, tls: Option<&Tls>) -> Self {
         let time = FakeTime::new();
         let ledger = Rc::new(Ledger::default());
         let drain = Drain::new();
         let service = Service::new(
             limits,
+            policy,
             Rc::clone(&ledger) as Rc<dyn Meter>,
             time.clone(),
             time.clone(),
             drain.clone(),
         );
-        Self::on(app, tls, service, time, ledger, drain)
+        Self::on(app, tls, service, time, ledger, drain, peer)
     }
 
     /// A box on a service that others share.
@@ -223,14 +233,10 @@ impl<A: App> Rig<A> {
         time: FakeTime,
         ledger: Rc<Ledger>,
         drain: Drain,
+        peer: Peer,
     ) -> Self {
         let wire = Wire::new();
-        let info = Rc::new(ConnectionInfo {
-            peer: Peer::Unix(None),
-            local: Peer::Unix(None),
-            scheme: Scheme::Http,
-            tls: None,
-        });
+        let info = Rc::new(ConnectionInfo { peer, local: Peer::Unix(None), scheme: Scheme::Http, tls: None });
         let (io, app, shared) = (wire.io(), Rc::new(app), Rc::clone(&service));
         let connection = match tls {
             Some(tls) => Connection::over_tls(io, info, app, shared, tls),
@@ -244,7 +250,8 @@ impl<A: App> Rig<A> {
 
     /// Another connection on the same service.
     pub fn sibling<B: App>(&self, app: B, ledger: Rc<Ledger>) -> Rig<B> {
-        Rig::on(app, None, Rc::clone(&self.service), self.time.clone(), ledger, self.drain.clone())
+        let service = Rc::clone(&self.service);
+        Rig::on(app, None, service, self.time.clone(), ledger, self.drain.clone(), Peer::Unix(None))
     }
 
     /// A bell for the app's wakers.

@@ -34,7 +34,7 @@ impl Request {
                 .map(|header| (header.name.to_vec(), header.value.to_vec()))
                 .collect(),
             body: head.body,
-            connection: Rc::clone(head.connection),
+            connection: head.seen_connection(),
         }
     }
 

@@ -5,6 +5,7 @@ use std::{rc::Rc, task::Context};
 use super::{FirstBytes, Http1, InFlight, NextStage, Phase, Progress, ReadResult};
 use crate::{
     App, BodyLength, Exchange, Header, Offers, RequestHead, Transport, Version, WebSocket,
+    forwarded::Provenance,
     http1::{
         chunked::BodyEnd,
         head::{self, Decoded, Expectation, FieldSpan, Head, Trailers, Upgrade},
@@ -226,6 +227,7 @@ impl<Io: Transport, A: App> Http1<Io, A> {
             reply_body: if method == b"HEAD" { ReplyBody::Withheld } else { ReplyBody::Sent },
         });
         let exchange = Exchange::new(Rc::clone(&self.mailbox), epoch);
+        let provenance = head.provenance;
         with_headers(bytes, head, fields, |headers| {
             let head = RequestHead {
                 method,
@@ -239,13 +241,20 @@ impl<Io: Transport, A: App> Http1<Io, A> {
                     trailers: head.trailers == Trailers::Wanted,
                     files: true,
                 },
+                client: &self.info.peer,
+                scheme: self.info.scheme,
+                prefix: b"",
                 connection: &self.info,
             };
-            match websocket {
-                None => self.app.call(&head, exchange),
+            let call = |head: &RequestHead<'_>| match websocket {
+                None => self.app.call(head, exchange),
                 Some((handshake, session)) => {
-                    self.app.websocket(&head, WebSocket::new(exchange, session, handshake));
+                    self.app.websocket(head, WebSocket::new(exchange, session, handshake));
                 }
+            };
+            match provenance {
+                Provenance::Direct => call(&head),
+                Provenance::Forwarded => self.service.policy.forwarding.apply(&head, call),
             }
         });
         drop(inbound);

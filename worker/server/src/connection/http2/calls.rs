@@ -79,9 +79,12 @@ impl<A: App> Calls<A> {
                     trailers: traits.trailers == Trailers::Wanted,
                     files: true,
                 },
+                client: &self.info.peer,
+                scheme: self.info.scheme,
+                prefix: b"",
                 connection: &self.info,
             };
-            self.app.call(&head, exchange);
+            self.service.policy.forwarding.apply(&head, |head| self.app.call(head, exchange));
         });
         reply
     }

@@ -1,0 +1,46 @@
+//! Settles what is believed of proxies in front.
+
+use protocol::{
+    defaults,
+    settings::{CommaList, ForwardingSettings, TrustedPeer, check_forwarded_headers},
+};
+
+use super::{RawSettings, Surroundings, Switch};
+use crate::error::{ExitStatus, Expected, ExpectedError};
+
+/// The variable by which gunicorn and uvicorn are told whom to believe.
+const ALLOW_IPS: &str = "FORWARDED_ALLOW_IPS";
+
+/// # Errors
+/// Exit 2 for a variable that names no peers, and for header fields that could contradict each other.
+pub(super) fn settle(raw: &RawSettings, surroundings: &Surroundings) -> Expected<ForwardingSettings> {
+    let usual = defaults::forwarding();
+    let named = raw.forwarded_headers.as_ref().map(|list| list.0.clone());
+    if let Some(Err(message)) = named.as_deref().map(check_forwarded_headers) {
+        return Err(ExpectedError::new("settings/forwarded-headers", ExitStatus::Usage, message));
+    }
+    let forwarded_headers = match raw.proxy_headers {
+        Some(Switch::Off) => Vec::new(),
+        Some(Switch::On) | None => named.unwrap_or(usual.forwarded_headers),
+    };
+    Ok(ForwardingSettings {
+        forwarded_headers,
+        forwarded_allow_ips: match &raw.forwarded_allow_ips {
+            Some(list) => list.0.clone(),
+            None => of_environment(surroundings)?.unwrap_or(usual.forwarded_allow_ips),
+        },
+        proxy_protocol: raw.proxy_protocol.as_ref().map_or(usual.proxy_protocol, |choice| choice.0),
+        proxy_allow_ips: raw.proxy_allow_ips.as_ref().map_or(usual.proxy_allow_ips, |list| list.0.clone()),
+    })
+}
+
+fn of_environment(surroundings: &Surroundings) -> Expected<Option<Vec<TrustedPeer>>> {
+    // An empty one is nobody, as in gunicorn and uvicorn.
+    let Some(text) = surroundings.variables.get(ALLOW_IPS) else { return Ok(None) };
+    match text.parse::<CommaList<TrustedPeer>>() {
+        Ok(list) => Ok(Some(list.0)),
+        Err(error) => {
+            Err(ExpectedError::new("environment/value", ExitStatus::Usage, format!("{ALLOW_IPS}: {error}")))
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! What the operator decided about requests and replies beyond their bounds: whom to believe, and which fields each reply has. As
+//! values that the driver gives; no defaults, because whoever reads the configuration owns them.
+
+use crate::{
+    Peer,
+    forwarded::{Forwarding, TrustedPeers},
+    proxy_protocol::Versions,
+};
+
+/// The decisions that hold for every connection of a worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// Which header fields of a proxy are believed, and from whom.
+    pub forwarding: Forwarding,
+    /// Whether connections begin with a PROXY header.
+    pub proxy_protocol: ProxyProtocol,
+}
+
+/// Whether connections begin with a PROXY header. Never guessed: a peer either must send one, or its bytes are HTTP from the
+/// first, as the protocol's specification demands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProxyProtocol {
+    /// They do not.
+    Off,
+    /// Those of trusted peers do; those of others do not.
+    Expected {
+        /// What the header may be.
+        versions: Versions,
+        /// Who must send it.
+        from: TrustedPeers,
+    },
+}
+
+impl ProxyProtocol {
+    /// What a peer must send first; None for nothing.
+    pub(crate) fn expected_of(&self, peer: &Peer) -> Option<Versions> {
+        match self {
+            Self::Off => None,
+            Self::Expected { versions, from } => from.contains(peer).then_some(*versions),
+        }
+    }
+}
+
+impl Policy {
+    /// Nobody is believed.
+    #[must_use]
+    pub fn trusting_nobody() -> Self {
+        Self {
+            forwarding: Forwarding { fields: Vec::new(), from: TrustedPeers::default() },
+            proxy_protocol: ProxyProtocol::Off,
+        }
+    }
+}
