@@ -3,6 +3,7 @@
 //! A test that loads the machine or measures time takes it alone ([`harness::Machine::alone`]), the others share it.
 
 mod guest;
+mod side_by_side;
 
 mod any_language;
 mod asgi_extensions;
@@ -28,6 +29,7 @@ mod probe_table;
 mod prometheus;
 mod python_contract;
 mod pythons;
+mod real_applications;
 mod reload_drops_nothing;
 mod scaling;
 mod standalone_worker;

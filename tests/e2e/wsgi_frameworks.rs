@@ -1,16 +1,11 @@
 //! Promise: Flask and Django over WSGI answer as under gunicorn, byte for byte where both say something.
 
-use std::{
-    net::SocketAddr,
-    process::{Child, Command, Stdio},
-    time::Duration,
+use harness::{
+    Guest, Machine, Python,
+    http::{Connection, Reply, Request},
 };
 
-use harness::{
-    Guest, Machine, Python, Server,
-    http::{Connection, Reply, Request},
-    wait_until,
-};
+use crate::side_by_side::Gunicorn;
 
 /// Header fields that each server writes in its own way.
 const OWN_FIELDS: [&str; 4] = ["date", "server", "connection", "transfer-encoding"];
@@ -44,43 +39,6 @@ fn requests() -> Vec<Request<'static>> {
         post("/form", &[("Content-Type", "application/x-www-form-urlencoded")], FORM.as_bytes()),
         post("/form", &[("Content-Type", "multipart/form-data; boundary=b")], UPLOAD.as_bytes()),
     ]
-}
-
-/// gunicorn with its threads, on a port that the system chose.
-struct Gunicorn {
-    child: Child,
-    address: SocketAddr,
-}
-
-impl Gunicorn {
-    fn start(python: &Python, server: &Server, target: &str) -> Option<Self> {
-        let program = python.virtual_environment().join("bin/gunicorn");
-        if !program.exists() {
-            return None;
-        }
-        let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-        let address = socket.local_addr().expect("an address");
-        drop(socket);
-        let child = Command::new(program)
-            .args(["-k", "gthread", "--threads", "2", "-b", &address.to_string(), target])
-            .current_dir(server.directory())
-            .env("PYTHONHASHSEED", "0")
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("gunicorn starts");
-        let gunicorn = Self { child, address };
-        wait_until("gunicorn", Duration::from_secs(30), || Connection::open(address).is_ok());
-        Some(gunicorn)
-    }
-}
-
-impl Drop for Gunicorn {
-    fn drop(&mut self) {
-        let pid = nix::unistd::Pid::from_raw(self.child.id().cast_signed());
-        let _gone = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
-        let _ended = self.child.wait();
-    }
 }
 
 /// What must be equal.

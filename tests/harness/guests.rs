@@ -20,6 +20,14 @@ impl Guest {
     pub const STARLETTE: Self = Self { name: "starlette_app" };
     /// Django over ASGI, the same.
     pub const DJANGO: Self = Self { name: "django_app" };
+    /// Quart, the same.
+    pub const QUART: Self = Self { name: "quart_app" };
+    /// Litestar, the same.
+    pub const LITESTAR: Self = Self { name: "litestar_app" };
+    /// A GraphQL endpoint and a stream of server-sent events.
+    pub const GRAPHQL: Self = Self { name: "graphql_app" };
+    /// Django with its admin, sessions, CSRF and a database.
+    pub const DJANGO_ADMIN: Self = Self { name: "django_admin_app" };
     /// Checks what asyncio, anyio and the ASGI contract promise to an application.
     pub const COMPAT: Self = Self { name: "compat_app" };
     /// Shows what a server does with an application, one behaviour a path.
