@@ -6,8 +6,7 @@ mod private_key;
 mod proof;
 
 use std::{
-    fs::{self, File},
-    io,
+    fs, io,
     os::{
         fd::{AsFd, BorrowedFd},
         unix::fs::MetadataExt,
@@ -239,8 +238,8 @@ fn read_text(what: &str, path: &std::path::Path) -> Expected<String> {
             format!("{name} cannot be read: {error}"),
         ),
     };
-    let file = File::open(path).map_err(failed)?;
-    let data = file.metadata().map_err(failed)?;
+    // Looked at before it is opened: to open a pipe is to wait for its other end.
+    let data = fs::metadata(path).map_err(failed)?;
     if !data.is_file() || data.len() > MOST_BYTES {
         let message = format!("{name} is no file with PEM text in it");
         return Err(ExpectedError::new("tls/unreadable", ExitStatus::BadConfig, message));

@@ -312,11 +312,19 @@ impl EventLoop {
 
     /// Certificates that were renewed go into service without a reload: workers use them for the connections to come.
     fn look_at_certificates(&mut self) {
+        let (serving, reloading) = (self.fleet.generation(), self.fleet.reloading());
         for (&id, generation) in &mut self.generations {
             let Some(certificates) = &mut generation.certificates else { continue };
+            let serves = id == serving || Some(id) == reloading;
+            if !serves && !self.workers.iter().any(|(_, worker)| worker.generation == id) {
+                continue;
+            }
             let look = certificates.look();
-            self.tally.looked_at_certificates(&look);
-            story::tell_certificates(&look, certificates.facts());
+            // Generations usually share their files: the story is told once.
+            if id == serving {
+                self.tally.looked_at_certificates(&look);
+                story::tell_certificates(&look, certificates.facts());
+            }
             match look {
                 Look::Renewed => self.workers.reload_certificates(id),
                 Look::Unchanged | Look::Refused(_) => {}
