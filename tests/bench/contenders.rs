@@ -22,6 +22,8 @@ pub(crate) enum Contender {
     GranianMt,
     /// granian's own Task in place of asyncio's; Python < 3.12 only.
     GranianStRust,
+    /// uWSGI with kept connections.
+    Uwsgi,
     Uvicorn,
     GunicornAsgi,
     GunicornUvicorn,
@@ -43,6 +45,9 @@ pub(crate) enum Transport {
 pub(crate) const GRANIAN: &[Contender] =
     &[Contender::GranianSt, Contender::GranianMt, Contender::GranianStRust];
 
+/// granian's settings that make a difference to WSGI.
+pub(crate) const GRANIAN_WSGI: &[Contender] = &[Contender::GranianSt, Contender::GranianMt];
+
 /// What a server is to serve.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Served<'a> {
@@ -61,8 +66,10 @@ pub(crate) struct Served<'a> {
 pub(crate) enum Application {
     /// What the server itself can answer: the welcome app, or fixed bytes.
     BuiltIn,
-    /// `module:attribute` in the bench's folder of apps.
+    /// `module:attribute` in the bench's folder of apps: ASGI.
     Python(&'static str),
+    /// The same: WSGI, by this worker class of supervise with one thread; the others have one thread too.
+    Wsgi { target: &'static str, worker_class: &'static str },
 }
 
 /// Whether supervise's metrics and health endpoints are on.
@@ -120,6 +127,7 @@ impl Contender {
             | Contender::SupervisePlain
             | Contender::GranianSt
             | Contender::GranianMt
+            | Contender::Uwsgi
             | Contender::Uvicorn
             | Contender::GunicornAsgi
             | Contender::GunicornUvicorn
@@ -140,7 +148,6 @@ impl Contender {
     pub(crate) fn command(self, places: &Places, served: &Served<'_>) -> io::Result<Command> {
         let venv = |program: &str| Command::new(places.venv.join("bin").join(program));
         let bind = format!("127.0.0.1:{}", served.port);
-        let workers = served.workers.to_string();
         let mut command = match self {
             Contender::Supervise | Contender::SupervisePlain => {
                 supervise(places, served, self.transport(served.protocol))
@@ -149,6 +156,11 @@ impl Contender {
             Contender::GranianMt => granian(venv("granian"), served, &["--runtime-mode", "mt"]),
             Contender::GranianStRust => {
                 granian(venv("granian"), served, &["--runtime-mode", "st", "--task-impl", "rust"])
+            }
+            Contender::Uwsgi => {
+                let mut uwsgi = venv("uwsgi");
+                uwsgi.args(["--http11-socket", &bind, "--master", "--die-on-term", "--disable-logging"]);
+                uwsgi
             }
             Contender::Uvicorn => {
                 let mut uvicorn = venv("uvicorn");
@@ -173,8 +185,24 @@ impl Contender {
             }
             Contender::BareHyper => bare_hyper(places, served)?,
         };
+        self.name_application(&mut command, served);
+        command.current_dir(&places.apps).env_remove("WEB_CONCURRENCY").env_remove("PORT");
+        // Set by cargo for what it runs; no user's server has it.
+        command.env_remove("LD_LIBRARY_PATH");
+        // Console scripts do not have the current directory on their path; supervise needs no such help.
+        command.env("PYTHONPATH", &places.apps);
+        Ok(command)
+    }
+
+    /// Adds the workers and the application, in this server's way.
+    fn name_application(self, command: &mut Command, served: &Served<'_>) {
+        let target = match served.application {
+            Application::BuiltIn => None,
+            Application::Python(target) | Application::Wsgi { target, .. } => Some(target),
+        };
         match self {
-            Contender::Nginx | Contender::NginxTls | Contender::BareHyper => {}
+            Contender::Nginx | Contender::NginxTls | Contender::BareHyper => return,
+            Contender::Uwsgi => command.args(target.map(|_target| "--module")),
             Contender::Supervise
             | Contender::SupervisePlain
             | Contender::GranianSt
@@ -183,19 +211,9 @@ impl Contender {
             | Contender::Uvicorn
             | Contender::GunicornAsgi
             | Contender::GunicornUvicorn
-            | Contender::Hypercorn => {
-                command.args(["--workers", &workers]);
-                if let Application::Python(target) = served.application {
-                    command.arg(target);
-                }
-            }
-        }
-        command.current_dir(&places.apps).env_remove("WEB_CONCURRENCY").env_remove("PORT");
-        // Set by cargo for what it runs; no user's server has it.
-        command.env_remove("LD_LIBRARY_PATH");
-        // Console scripts do not have the current directory on their path; supervise needs no such help.
-        command.env("PYTHONPATH", &places.apps);
-        Ok(command)
+            | Contender::Hypercorn => command,
+        };
+        command.args(target).args(["--workers", &served.workers.to_string()]);
     }
 }
 
@@ -207,8 +225,15 @@ fn supervise(places: &Places, served: &Served<'_>, transport: Transport) -> Comm
         StatusServer::On => "127.0.0.1:0",
     };
     supervise.args(["--metrics", metrics]);
-    if let Application::Python(_) = served.application {
-        supervise.arg("--python").arg(places.venv.join("bin/python"));
+    match served.application {
+        Application::BuiltIn => {}
+        Application::Python(_) => {
+            supervise.arg("--python").arg(places.venv.join("bin/python"));
+        }
+        Application::Wsgi { worker_class, .. } => {
+            supervise.arg("--python").arg(places.venv.join("bin/python"));
+            supervise.args(["--worker-class", worker_class, "--threads", "1"]);
+        }
     }
     if transport == Transport::Tls {
         supervise.arg("--certfile").arg(places.certificate()).arg("--keyfile").arg(places.key());
@@ -218,7 +243,12 @@ fn supervise(places: &Places, served: &Served<'_>, transport: Transport) -> Comm
 
 fn granian(mut granian: Command, served: &Served<'_>, setting: &[&str]) -> Command {
     granian.args(["--host", "127.0.0.1", "--port", &served.port.to_string(), "--log-level", "warning"]);
-    granian.args(["--interface", "asgi", "--loop", "uvloop"]);
+    match served.application {
+        Application::Wsgi { .. } => granian.args(["--interface", "wsgi", "--blocking-threads", "1"]),
+        Application::Python(_) | Application::BuiltIn => {
+            granian.args(["--interface", "asgi", "--loop", "uvloop"])
+        }
+    };
     granian.args(match served.protocol {
         Protocol::Http1 | Protocol::Http1OverTls => ["--http", "1", "--no-ws"],
         Protocol::Http2 => ["--http", "2", "--no-ws"],

@@ -3,7 +3,7 @@
 use clap::builder::PossibleValuesParser;
 use serde::Serialize;
 
-use crate::contenders::{Application, Contender, GRANIAN};
+use crate::contenders::{Application, Contender, GRANIAN, GRANIAN_WSGI};
 
 /// One promise of speed or size.
 #[derive(Debug, Clone, Copy)]
@@ -104,12 +104,13 @@ pub(crate) enum Against {
 
 use Contender::{
     BareHyper, GranianMt, GranianSt, GranianStRust, GunicornAsgi, GunicornUvicorn, Hypercorn, Nginx,
-    NginxTls, SupervisePlain, Uvicorn,
+    NginxTls, SupervisePlain, Uvicorn, Uwsgi,
 };
 
 const UVICORN: &[Contender] = &[Uvicorn];
 const GUNICORN: &[Contender] = &[GunicornAsgi];
 const ANY_PEER: &[Contender] = &[Uvicorn, GranianSt, GranianMt, GranianStRust, GunicornAsgi];
+const WSGI_PEERS: &[Contender] = &[GranianSt, GranianMt, Uwsgi];
 const WEBSOCKET_PEERS: &[Contender] = &[Uvicorn, GunicornUvicorn, GranianSt, GranianMt, GranianStRust];
 const KEEP_ALIVE: Workload = Workload::Saturated { connections: 64 };
 
@@ -232,6 +233,54 @@ pub(crate) const ROWS: &[Row] = &[
         workload: Workload::WebSocketEcho { clients: 64, message_bytes: 16 * 1024 },
         bounds: &[cpu(WEBSOCKET_PEERS, 0.60)],
         others: &[GunicornAsgi, Hypercorn],
+    },
+    Row {
+        name: "wsgi-sync",
+        title: "plaintext WSGI by the class sync, 64 keep-alive connections, one worker",
+        application: Application::Wsgi { target: "plain_wsgi:app", worker_class: "sync" },
+        path: "/",
+        fields: Fields::HostOnly,
+        protocol: Protocol::Http1,
+        answer: Answer::Exactly("Hello, World!"),
+        workload: KEEP_ALIVE,
+        bounds: &[cpu(GRANIAN_WSGI, 0.65)],
+        others: &[],
+    },
+    Row {
+        name: "wsgi-threads",
+        title: "plaintext WSGI by the class threads with one thread",
+        application: Application::Wsgi { target: "plain_wsgi:app", worker_class: "threads" },
+        path: "/",
+        fields: Fields::HostOnly,
+        protocol: Protocol::Http1,
+        answer: Answer::Exactly("Hello, World!"),
+        workload: KEEP_ALIVE,
+        bounds: &[cpu(GRANIAN_WSGI, 0.65)],
+        others: &[],
+    },
+    Row {
+        name: "flask",
+        title: "Flask JSON route by the class threads with one thread",
+        application: Application::Wsgi { target: "flask_json:app", worker_class: "threads" },
+        path: "/items/42",
+        fields: Fields::HostOnly,
+        protocol: Protocol::Http1,
+        answer: Answer::Exactly("{\"number\":42}\n"),
+        workload: KEEP_ALIVE,
+        bounds: &[cpu(WSGI_PEERS, 0.95)],
+        others: &[],
+    },
+    Row {
+        name: "django",
+        title: "Django JSON view by the class threads with one thread",
+        application: Application::Wsgi { target: "django_json:app", worker_class: "threads" },
+        path: "/items/42",
+        fields: Fields::HostOnly,
+        protocol: Protocol::Http1,
+        answer: Answer::Exactly(r#"{"number": 42}"#),
+        workload: KEEP_ALIVE,
+        bounds: &[cpu(WSGI_PEERS, 0.95)],
+        others: &[],
     },
     Row {
         name: "new-connections",
