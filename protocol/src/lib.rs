@@ -30,6 +30,8 @@ pub enum ToWorker {
     /// The [`credentials`] have changed: read them anew and use them for connections that come from now on. A worker without
     /// TLS may ignore it.
     ReloadCertificates,
+    /// Open log files anew, by their names: somebody moved them away. Whoever writes no log file has nothing to do.
+    ReopenLogs,
 }
 
 /// What a worker says to the supervisor.

@@ -68,10 +68,12 @@ pub enum Counter {
     TlsPlainHttp,
     /// Connections closed because they did not begin with the PROXY header that was due.
     RejectedProxyHeader,
+    /// Lines of the access log that were lost: nobody took them in time, or they could not be written.
+    AccessLogLinesDropped,
 }
 
 /// Number of counters in a record.
-pub const COUNTERS: usize = 19;
+pub const COUNTERS: usize = 20;
 /// Upper bounds of the duration histogram in microseconds; one more bucket holds the rest.
 pub const DURATION_BUCKETS_US: [u64; 16] = [
     1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 75_000, 100_000, 250_000, 500_000, 750_000, 1_000_000,
@@ -106,6 +108,11 @@ impl Record {
     pub fn add(&self, counter: Counter, amount: u64) {
         let cell = &self.counters[counter as usize];
         cell.store(cell.load(Relaxed).wrapping_add(amount), Relaxed);
+    }
+
+    /// Adds to a counter that several threads of the worker count in.
+    pub fn add_from_any_thread(&self, counter: Counter, amount: u64) {
+        self.counters[counter as usize].fetch_add(amount, Relaxed);
     }
 
     /// A counter's value.
@@ -180,6 +187,7 @@ mod tests {
         Counter::TlsHandshakesTimedOut,
         Counter::TlsPlainHttp,
         Counter::RejectedProxyHeader,
+        Counter::AccessLogLinesDropped,
     ];
 
     fn record() -> Record {

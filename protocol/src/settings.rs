@@ -2,6 +2,7 @@
 //! Passed as one JSON object in the environment variable [`crate::inherited::SETTINGS`]. Every field must be there: defaults
 //! ([`crate::defaults`]) are filled in by whoever reads a command line.
 
+pub mod access_log;
 mod cgi;
 mod comma_list;
 mod forwarding;
@@ -14,6 +15,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use self::access_log::AccessLogSettings;
 use self::wsgi::WsgiSettings;
 pub use self::{
     cgi::{CgiAuthorization, CgiSettings},
@@ -39,6 +41,8 @@ pub struct WorkerSettings {
     pub tls: Option<TlsSettings>,
     /// What is believed of proxies in front.
     pub forwarding: ForwardingSettings,
+    /// One line for each request; none for no log.
+    pub access_log: Option<AccessLogSettings>,
     /// "error", "warn", "info", "debug" or "trace".
     pub log_level: String,
     /// "text" or "json".

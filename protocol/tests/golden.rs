@@ -11,6 +11,7 @@ use protocol::{
         Application, CgiAuthorization, CgiSettings, ClientCertificates, EventLoop, Factory, ForwardedHeader,
         ForwardingSettings, HttpSettings, Interface, Lifespan, PlainListeners, ProxyProtocol, PythonSettings,
         TlsSettings, TlsVersion, TrustedPeer, WorkerSettings,
+        access_log::{AccessLogDestination, AccessLogFormat, AccessLogSettings},
         wsgi::{WorkerClass, WsgiSettings},
     },
 };
@@ -21,7 +22,7 @@ fn golden(name: &str) -> String {
 }
 
 fn every_message_to_a_worker() -> Vec<ToWorker> {
-    vec![ToWorker::Drain { grace_ms: 30_000 }, ToWorker::ReloadCertificates]
+    vec![ToWorker::Drain { grace_ms: 30_000 }, ToWorker::ReloadCertificates, ToWorker::ReopenLogs]
 }
 
 fn every_message_from_a_worker() -> Vec<FromWorker> {
@@ -51,6 +52,7 @@ fn name_to(message: &ToWorker) -> &'static str {
     match message {
         ToWorker::Drain { .. } => "drain",
         ToWorker::ReloadCertificates => "reload_certificates",
+        ToWorker::ReopenLogs => "reopen_logs",
     }
 }
 
@@ -84,7 +86,7 @@ fn messages_to_a_worker_are_these_bytes() {
     assert_eq!(String::from_utf8(bytes).unwrap(), expected);
     assert_eq!(decode_all::<ToWorker>(&expected), messages);
     let names: Vec<_> = messages.iter().map(name_to).collect();
-    assert_eq!(names, ["drain", "reload_certificates"], "each message has its line");
+    assert_eq!(names, ["drain", "reload_certificates", "reopen_logs"], "each message has its line");
 }
 
 #[test]
@@ -126,6 +128,7 @@ fn plain() -> WorkerSettings {
         http: http(),
         tls: None,
         forwarding: forwarding(),
+        access_log: None,
         log_level: "info".into(),
         log_format: "text".into(),
     }
@@ -161,6 +164,22 @@ fn tls() -> [TlsSettings; 2] {
         handshake_timeout_ms: 10_000,
     };
     [closed, open]
+}
+
+/// Another kind for each application.
+fn access_log(application: &Application) -> Option<AccessLogSettings> {
+    let (destination, format) = match application {
+        Application::Welcome | Application::Cgi(_) => return None,
+        Application::Native { .. } => (AccessLogDestination::Stdout, AccessLogFormat::Uvicorn),
+        Application::Python(python) => match python.lifespan {
+            Lifespan::Auto => (AccessLogDestination::File("/var/log/web.log".into()), AccessLogFormat::Json),
+            Lifespan::On | Lifespan::Off => (
+                AccessLogDestination::PythonLogger("gunicorn.access".into()),
+                AccessLogFormat::Template("%(h)s".into()),
+            ),
+        },
+    };
+    Some(AccessLogSettings { destination, format })
 }
 
 fn every_kind_of_settings() -> Vec<WorkerSettings> {
@@ -205,7 +224,7 @@ fn every_kind_of_settings() -> Vec<WorkerSettings> {
             EventLoop::Auto,
         ),
     ]
-    .map(|application| WorkerSettings { application, ..plain() })
+    .map(|application| WorkerSettings { access_log: access_log(&application), application, ..plain() })
     .into_iter()
     .chain(tls().into_iter().map(|tls| WorkerSettings { tls: Some(tls), ..plain() }))
     .collect()

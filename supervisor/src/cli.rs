@@ -15,7 +15,7 @@ use crate::config::raw::RawSettings;
     args_conflicts_with_subcommands = true,
     disable_help_subcommand = true,
     after_help = "Examples:\n  supervise myapp.main:app\n  supervise -w auto -b 0.0.0.0:8000 myapp.main:app\n  supervise -c supervise.yaml\n\n\
-        Signals: HUP reload, TERM graceful stop, INT/QUIT quick stop, TTIN/TTOU one worker more/fewer.\n\
+        Signals: HUP reload, TERM graceful stop, INT/QUIT quick stop, TTIN/TTOU one worker more/fewer, USR1 reopen log files.\n\
         Each setting is also a key of the YAML (`boot_timeout: 30s`) and an environment variable (SUPERVISE_BOOT_TIMEOUT)."
 )]
 pub struct Cli {

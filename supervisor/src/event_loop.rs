@@ -275,6 +275,10 @@ impl EventLoop {
             Wish::Reload => self.reload(),
             Wish::Stop(urgency) => self.apply(EventKind::Stop { urgency }),
             Wish::Scale(by) => self.apply(EventKind::Scale { by }),
+            Wish::ReopenLogs => {
+                tracing::info!(event = "logs.reopen", "the workers reopen their log files");
+                self.workers.reopen_logs();
+            }
             // Ours first: an orphan may hide behind one of them.
             Wish::ReapStrangers => {
                 self.take_worker_events();

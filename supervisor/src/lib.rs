@@ -33,6 +33,7 @@ pub mod workers;
 use std::{
     ffi::OsString,
     hash::{BuildHasher, Hasher, RandomState},
+    io::IsTerminal as _,
     net::TcpListener,
     path::PathBuf,
     process::ExitCode,
@@ -48,7 +49,7 @@ use certificates::Certificates;
 use cli::{Cli, Command, RunOptions};
 use config::{
     Sources,
-    settings::{MetricsSetting, Settings, Surroundings},
+    settings::{MetricsSetting, Settings, StandardOutput, Surroundings},
 };
 use error::{ExitStatus, Expected, ExpectedError};
 use event_loop::{EventLoop, Start};
@@ -152,7 +153,9 @@ fn sources(options: RunOptions) -> Expected<Sources> {
     let variables = std::env::vars_os().filter_map(text).collect();
     let cores = std::thread::available_parallelism();
     let cores = cores.map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(u32::MAX));
-    Ok(Sources::new(options, Surroundings { variables, directory, cores }))
+    let stdout =
+        if std::io::stdout().is_terminal() { StandardOutput::Terminal } else { StandardOutput::Elsewhere };
+    Ok(Sources::new(options, Surroundings { variables, directory, cores, stdout }))
 }
 
 fn system_error(what: &str, error: &std::io::Error) -> ExpectedError {

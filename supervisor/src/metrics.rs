@@ -245,6 +245,11 @@ fn http_families(page: &mut Page, Sight { workers, .. }: Sight<'_>) {
             "Responses that were broken off before their end.",
             C::ResponsesAborted,
         ),
+        (
+            "supervise_access_log_lines_dropped_total",
+            "Lines of the access log that were lost because nobody took them in time.",
+            C::AccessLogLinesDropped,
+        ),
     ] {
         page.counters(name, help, [(vec![("pool", POOL)], totals.get(counter))]);
     }

@@ -68,7 +68,10 @@ mod tests {
     use super::{Decision, Generation, decide};
     use crate::{
         cli::Cli,
-        config::{Sources, settings::Surroundings},
+        config::{
+            Sources,
+            settings::{StandardOutput, Surroundings},
+        },
     };
 
     /// What a start with `first` as its file says about a reload with `second`.
@@ -76,8 +79,12 @@ mod tests {
         let file: PathBuf =
             std::env::temp_dir().join(format!("supervise-{}-{name}.yaml", std::process::id()));
         let cli = Cli::try_parse_from(["supervise", "-c", &file.to_string_lossy()]).expect("good flags");
-        let surroundings =
-            Surroundings { variables: BTreeMap::new(), directory: std::env::temp_dir(), cores: 1 };
+        let surroundings = Surroundings {
+            variables: BTreeMap::new(),
+            directory: std::env::temp_dir(),
+            cores: 1,
+            stdout: StandardOutput::Elsewhere,
+        };
         let sources = Sources::new(cli.run, surroundings);
         fs::write(&file, first).expect("written");
         let running = Generation::prepare(sources.settle().expect("good"), None).expect("good");

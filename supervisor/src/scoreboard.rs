@@ -74,6 +74,7 @@ const ALL_COUNTERS: [Counter; COUNTERS] = [
     Counter::TlsHandshakesTimedOut,
     Counter::TlsPlainHttp,
     Counter::RejectedProxyHeader,
+    Counter::AccessLogLinesDropped,
 ];
 
 /// The right to one record.

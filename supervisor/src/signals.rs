@@ -21,9 +21,11 @@ pub enum Wish {
     Scale(i32),
     /// CHLD: a child, ours or adopted, may be over.
     ReapStrangers,
-    /// USR1, USR2, WINCH: means something in other servers and will here.
+    /// USR1.
+    ReopenLogs,
+    /// USR2, WINCH: means something in other servers and will here.
     NotYet {
-        /// "SIGUSR1".
+        /// "SIGUSR2".
         signal: &'static str,
         /// What it will do.
         meaning: &'static str,
@@ -103,7 +105,7 @@ fn meaning(signal: Signal) -> Option<Wish> {
         Signal::SIGTTIN => Some(Wish::Scale(1)),
         Signal::SIGTTOU => Some(Wish::Scale(-1)),
         Signal::SIGCHLD => Some(Wish::ReapStrangers),
-        Signal::SIGUSR1 => Some(Wish::NotYet { signal: "SIGUSR1", meaning: "reopening of log files" }),
+        Signal::SIGUSR1 => Some(Wish::ReopenLogs),
         Signal::SIGUSR2 => Some(Wish::NotYet { signal: "SIGUSR2", meaning: "the in-place upgrade" }),
         // A terminal sends it with every change of its size: that is no wish.
         Signal::SIGWINCH if !io::stderr().is_terminal() => {

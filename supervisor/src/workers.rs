@@ -245,6 +245,15 @@ impl Workers {
         }
     }
 
+    /// Tells every worker to open its log files anew. One that does not read has its reasons to be replaced soon.
+    pub fn reopen_logs(&self) {
+        for (id, worker) in self.iter() {
+            if let Err(error) = worker.pipes.send(&ToWorker::ReopenLogs) {
+                tracing::warn!(event = "logs.not_reopened", worker = id.0, %error, "a worker cannot be told to reopen its logs");
+            }
+        }
+    }
+
     /// SIGABRT to the group, and SIGCONT: a stopped process acts on nothing else.
     pub fn abort(&mut self, id: WorkerId) {
         if let Some(worker) = self.live.get_mut(&id) {

@@ -5,6 +5,7 @@
 mod guest;
 mod side_by_side;
 
+mod access_log;
 mod any_language;
 mod asgi_extensions;
 mod behind_nginx;

@@ -209,7 +209,13 @@ impl Connection {
 
     fn read_some(&mut self) -> io::Result<usize> {
         let mut part = [0; 16 * 1024];
-        let count = self.transport.read(&mut part)?;
+        let count = loop {
+            match self.transport.read(&mut part) {
+                // A read with a timeout is not begun again by the system.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => break read?,
+            }
+        };
         self.received.extend_from_slice(&part[..count]);
         Ok(count)
     }

@@ -3,6 +3,7 @@
 use std::{path::PathBuf, str::FromStr};
 
 use clap::{Parser, ValueEnum};
+use protocol::settings::access_log::AccessLogFormat;
 use protocol::settings::{CommaList, ForwardedHeader, ProxyProtocol, TrustedPeer};
 
 /// Runs one worker without a supervisor: for pods that are supervised from outside.
@@ -34,6 +35,12 @@ pub struct Cli {
     /// Variable for the application's environment; repeatable
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
     pub env: Vec<(String, String)>,
+    /// Access log: a file, which USR1 reopens, or `-` for standard output [default: none]
+    #[arg(long, value_name = "FILE|-", allow_hyphen_values = true)]
+    pub access_logfile: Option<String>,
+    /// uvicorn, common, combined, json or a template with gunicorn's atoms [default: combined]
+    #[arg(long, value_name = "FORMAT", requires = "access_logfile")]
+    pub access_logformat: Option<AccessLogFormat>,
     /// error, warn, info, debug or trace [default: info]
     #[arg(long, value_name = "LEVEL")]
     pub log_level: Option<tracing::metadata::LevelFilter>,

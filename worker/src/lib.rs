@@ -7,6 +7,8 @@
 //! ```
 
 pub mod accepted;
+pub mod access_log;
+pub mod access_log_writer;
 pub mod apps;
 pub mod cli;
 pub mod error;

@@ -7,7 +7,9 @@ use protocol::{
     defaults,
     settings::{
         Application, CgiAuthorization, CgiSettings, EventLoop, Factory, ForwardingSettings, Interface,
-        Lifespan, PythonSettings, WorkerSettings, check_forwarded_headers,
+        Lifespan, PythonSettings, WorkerSettings,
+        access_log::{AccessLogDestination, AccessLogFormat, AccessLogSettings, COMBINED},
+        check_forwarded_headers,
         wsgi::{WorkerClass, WsgiSettings},
     },
 };
@@ -71,6 +73,7 @@ pub fn of_command_line(cli: Cli) -> Result<Alone, StartError> {
     if cli.log_format == Some(LogFormat::Json) {
         worker.log_format = "json".to_owned();
     }
+    worker.access_log = access_log(cli.access_logfile, cli.access_logformat)?;
     let mut binds = cli.bind;
     if binds.is_empty() {
         binds.push(default_bind(|name| env::var(name).ok().filter(|value| !value.is_empty())));
@@ -90,6 +93,22 @@ fn forwarding(cli: &Cli) -> Result<ForwardingSettings, StartError> {
     Ok(settings)
 }
 
+fn access_log(
+    file: Option<String>,
+    format: Option<AccessLogFormat>,
+) -> Result<Option<AccessLogSettings>, StartError> {
+    let Some(file) = file else { return Ok(None) };
+    let destination = match file.as_str() {
+        "-" => AccessLogDestination::Stdout,
+        "" => return Err(usage("--access-logfile needs a path, or `-` for standard output")),
+        path => AccessLogDestination::File(std::path::absolute(path).map_err(|error| {
+            StartError::new(StartErrorKind::Os, format!("--access-logfile {path}: {error}"))
+        })?),
+    };
+    let format = format.unwrap_or_else(|| AccessLogFormat::Template(COMBINED.to_owned()));
+    Ok(Some(AccessLogSettings { destination, format }))
+}
+
 fn unconfigured(application: Application) -> WorkerSettings {
     WorkerSettings {
         application,
@@ -99,6 +118,7 @@ fn unconfigured(application: Application) -> WorkerSettings {
         // A supervisor proves certificates before anything listens, and renews them: a worker alone leaves TLS to its pod's proxy.
         tls: None,
         forwarding: defaults::forwarding(),
+        access_log: None,
         log_level: defaults::LOG_LEVEL.to_owned(),
         log_format: defaults::LOG_FORMAT.to_owned(),
     }

@@ -12,15 +12,18 @@ use nix::time::{ClockId, clock_gettime};
 use protocol::ToWorker;
 use tokio::{
     runtime::{Builder, LocalOptions, LocalRuntime},
+    signal::unix::{SignalKind, signal},
     sync::mpsc,
 };
-use worker_server::{App, Clock, Drain, Service};
+use worker_server::{AccessLog, App, Clock, Drain, Service};
 
 use self::{
     acceptor::Acceptors,
     departure::{Departure, Notices},
 };
 use crate::{
+    access_log,
+    access_log_writer::{AccessLogWriter, FileSink},
     error::{StartError, StartErrorKind},
     fair_accept::BusyMark,
     farewell,
@@ -87,18 +90,20 @@ impl Worker {
         let settings = &inherited.settings;
         let security = ListenerSecurity::new(settings.tls.as_ref(), credentials)?;
         let meter = WorkerMeter::new(inherited.scoreboard, inherited.evidence);
+        let (access_log, log_writer) = open_access_log(&inherited)?.unzip();
         let mut notices = Notices::listen(settings.graceful_timeout_ms, orders.is_some())?;
         reporter.hello("native", None);
-        if let Some(orders) = orders {
-            let interval = Duration::from_millis(settings.heartbeat_interval_ms);
-            attend_supervisor(
-                orders,
-                reporter.clone(),
-                interval,
-                meter.load_gauge(),
-                notices.sender(),
-                security.clone(),
-            )?;
+        match orders {
+            Some(orders) => {
+                let desk = OrderDesk {
+                    notify: notices.sender(),
+                    log_writer: log_writer.clone(),
+                    security: security.clone(),
+                };
+                let interval = Duration::from_millis(settings.heartbeat_interval_ms);
+                attend_supervisor(orders, reporter.clone(), interval, meter.load_gauge(), desk)?;
+            }
+            None => reopen_on_signal(log_writer.clone())?,
         }
         reporter.loaded(&application);
         let app = tokio::select! {
@@ -113,6 +118,9 @@ impl Worker {
             TokioTimer::new(),
             Drain::new(),
         );
+        if let Some(access_log) = access_log {
+            service.log_access(access_log);
+        }
         let acceptors = Acceptors::start(&inherited, &security, &app, &service)?;
         drop(inherited.listeners);
         reporter.ready();
@@ -121,8 +129,54 @@ impl Worker {
         acceptors.stop().await;
         let linger = Duration::from_millis(settings.http.drain_linger_ms);
         departure.drain(service.drain(), linger, &mut notices).await;
+        if let Some(log_writer) = log_writer {
+            log_writer.finish(access_log::FINISH_TIMEOUT);
+        }
         Ok(())
     }
+}
+
+fn open_access_log(inherited: &Inherited) -> Result<Option<(AccessLog, AccessLogWriter)>, StartError> {
+    let no_python = |_: &str| None::<FileSink>;
+    let settings = inherited.settings.access_log.as_ref();
+    settings.map(|settings| access_log::open(settings, inherited.scoreboard.own(), no_python)).transpose()
+}
+
+/// Where orders go.
+struct OrderDesk {
+    notify: mpsc::UnboundedSender<Departure>,
+    log_writer: Option<AccessLogWriter>,
+    security: ListenerSecurity,
+}
+
+impl OrderDesk {
+    fn obey(&self, order: ToWorker) {
+        match order {
+            ToWorker::Drain { grace_ms } => {
+                // Nobody listens any more once the worker has left its last turn.
+                let _gone = self.notify.send(Departure::Drain { grace: Duration::from_millis(grace_ms) });
+            }
+            ToWorker::ReloadCertificates => self.security.renew(),
+            ToWorker::ReopenLogs => {
+                if let Some(log_writer) = &self.log_writer {
+                    log_writer.reopen();
+                }
+            }
+        }
+    }
+}
+
+/// A worker alone is told by USR1 itself.
+fn reopen_on_signal(log_writer: Option<AccessLogWriter>) -> Result<(), StartError> {
+    let Some(log_writer) = log_writer else { return Ok(()) };
+    let mut signals = signal(SignalKind::user_defined1())
+        .map_err(|error| StartError::new(StartErrorKind::Os, format!("cannot take signals: {error}")))?;
+    tokio::task::spawn_local(async move {
+        while let Some(()) = signals.recv().await {
+            log_writer.reopen();
+        }
+    });
+    Ok(())
 }
 
 fn attend_supervisor(
@@ -130,26 +184,19 @@ fn attend_supervisor(
     reporter: Reporter,
     interval: Duration,
     gauge: LoadGauge,
-    notify: mpsc::UnboundedSender<Departure>,
-    security: ListenerSecurity,
+    desk: OrderDesk,
 ) -> Result<(), StartError> {
     use std::os::fd::AsFd;
     supervision::kill_when_orphaned(orders.as_fd()).map_err(|error| {
         StartError::new(StartErrorKind::Os, format!("cannot watch the supervisor: {error}"))
     })?;
     tokio::task::spawn_local(async move {
-        let obey = |order| match order {
-            ToWorker::Drain { grace_ms } => {
-                // Nobody listens any more once the worker has left its last turn.
-                let _gone = notify.send(Departure::Drain { grace: Duration::from_millis(grace_ms) });
-            }
-            ToWorker::ReloadCertificates => security.renew(),
-        };
+        let obey = |order| desk.obey(order);
         let end = supervision::attend(orders, &reporter, interval, &OwnLoop, || gauge.load(), obey).await;
         if let supervision::ChannelEnd::Garbled(error) = &end {
             tracing::error!(%error, "the supervisor speaks another language; leaving");
         }
-        let _gone = notify.send(Departure::Orphaned);
+        let _gone = desk.notify.send(Departure::Orphaned);
     });
     Ok(())
 }

@@ -14,7 +14,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use protocol::settings::{Application, PythonSettings};
+use nix::unistd::{AccessFlags, access};
+use protocol::settings::{
+    Application, PythonSettings,
+    access_log::{AccessLogDestination, AccessLogSettings},
+};
 
 use crate::{
     cli::RunOptions,
@@ -130,12 +134,36 @@ fn check_paths(settings: &Settings) -> Expected<()> {
     if !settings.directory.is_dir() {
         return Err(missing("the working directory", &settings.directory));
     }
+    check_access_log(settings.worker.access_log.as_ref())?;
     match &settings.worker.application {
         Application::Welcome => Ok(()),
         Application::Native { program } => check_program(program),
         Application::Python(python) => check_python(python),
         Application::Cgi(cgi) if cgi.path.is_dir() => Ok(()),
         Application::Cgi(cgi) => check_program(&cgi.path),
+    }
+}
+
+/// Whether the workers will be able to open the file.
+fn check_access_log(settings: Option<&AccessLogSettings>) -> Expected<()> {
+    let Some(AccessLogSettings { destination: AccessLogDestination::File(path), .. }) = settings else {
+        return Ok(());
+    };
+    let refuse = |exit, what: &str| {
+        let message = format!("the access log {} {what}", path.display());
+        Err(ExpectedError::new("access-log/file", exit, message))
+    };
+    if path.is_dir() {
+        return refuse(ExitStatus::Usage, "is a directory");
+    }
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    if !directory.is_dir() {
+        return Err(missing("the directory of the access log", directory));
+    }
+    let to_write = if path.exists() { path } else { directory };
+    match access(to_write, AccessFlags::W_OK) {
+        Ok(()) => Ok(()),
+        Err(_) => refuse(ExitStatus::Permission, "cannot be written"),
     }
 }
 
@@ -163,7 +191,6 @@ fn missing(what: &str, path: &Path) -> ExpectedError {
 }
 
 fn check_program(program: &Path) -> Expected<()> {
-    use nix::unistd::{AccessFlags, access};
     let wrong = |what: &str| {
         ExpectedError::new("app/program", ExitStatus::AppNotLoaded, format!("{} {what}", program.display()))
     };

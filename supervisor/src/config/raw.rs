@@ -9,8 +9,9 @@ use serde::{Deserialize, Deserializer, de};
 
 use super::values::tls::{CipherSuites, ClientCertificatesChoice, RedirectHttps, Secret, TlsVersionChoice};
 use super::values::{
-    BindAddress, ByteSize, Choice, EnvironmentEntry, HalfCloseChoice, InterfaceChoice, LifespanChoice,
-    LogFormat, LogLevel, LoopChoice, MetricsAddress, Positive, Switch, TimeSpan, WorkerClass, WorkerCount,
+    AccessLogFormatChoice, BindAddress, ByteSize, Choice, EnvironmentEntry, HalfCloseChoice, InterfaceChoice,
+    LifespanChoice, LogFormat, LogLevel, LoopChoice, MetricsAddress, Positive, Switch, TimeSpan, WorkerClass,
+    WorkerCount,
 };
 
 /// One layer of settings. The field names are the keys of the YAML; `SUPERVISE_` and the name in capitals is the
@@ -164,6 +165,23 @@ pub struct RawSettings {
     #[arg(long, visible_alias = "proxy-allow-from", help_heading = "Proxies in front", value_name = "PEERS")]
     pub proxy_allow_ips: Option<CommaList<TrustedPeer>>,
 
+    /// One line for each request [default: on a terminal]
+    #[arg(long, help_heading = "Access log", value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub access_log: Option<Switch>,
+    /// No access log, whatever else is said about it
+    #[arg(long, help_heading = "Access log", value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true", conflicts_with = "access_log")]
+    pub no_access_log: Option<Switch>,
+    /// Where its lines go: a file, which USR1 reopens, or `-` for standard output [default: -]
+    #[arg(long, help_heading = "Access log", value_name = "FILE|-", allow_hyphen_values = true)]
+    pub access_logfile: Option<String>,
+    /// How a line looks: uvicorn, common, combined, json or a template with gunicorn's atoms, as `%(h)s "%(r)s" %(s)s`
+    /// [default: uvicorn; combined with --access-logfile]
+    #[arg(long, help_heading = "Access log", value_name = "FORMAT")]
+    pub access_logformat: Option<AccessLogFormatChoice>,
+    /// A logger of Python's `logging` gets the lines instead: uvicorn.access, gunicorn.access or any other
+    #[arg(long, help_heading = "Access log", value_name = "NAME")]
+    pub access_logger: Option<String>,
+
     /// Interpreter [default: $VIRTUAL_ENV, $CONDA_PREFIX, ./.venv, then python3 on PATH]
     #[arg(long, help_heading = "Python", value_name = "PATH")]
     pub python: Option<PathBuf>,
@@ -222,20 +240,31 @@ impl RawSettings {
             below.port = None;
         }
         if self.bind.is_empty() {
-            self.bind = below.bind;
+            self.bind = std::mem::take(&mut below.bind);
         }
         // Certificates and their keys go together.
         if self.certfile.is_empty() && self.keyfile.is_empty() {
-            self.certfile = below.certfile;
-            self.keyfile = below.keyfile;
+            self.certfile = std::mem::take(&mut below.certfile);
+            self.keyfile = std::mem::take(&mut below.keyfile);
         }
         if self.insecure_bind.is_empty() {
-            self.insecure_bind = below.insecure_bind;
+            self.insecure_bind = std::mem::take(&mut below.insecure_bind);
+        }
+        // The same setting in both senses.
+        if self.access_log.is_some() || self.no_access_log.is_some() {
+            below.access_log = None;
+            below.no_access_log = None;
         }
         // A name that both layers set keeps the value of the upper one, because later entries win.
-        self.env.splice(0..0, below.env);
+        self.env.splice(0..0, std::mem::take(&mut below.env));
+        self.fall_back_to(below);
+        self
+    }
+
+    /// Takes from `below` each value that is not there, for settings that are independent of each other.
+    fn fall_back_to(&mut self, below: Self) {
         macro_rules! fall_back {
-            ($($field:ident),* $(,)?) => { $(self.$field = self.$field.or(below.$field);)* };
+            ($($field:ident),* $(,)?) => { $(self.$field = self.$field.take().or(below.$field);)* };
         }
         fall_back!(
             app,
@@ -276,6 +305,11 @@ impl RawSettings {
             forwarded_allow_ips,
             proxy_protocol,
             proxy_allow_ips,
+            access_log,
+            no_access_log,
+            access_logfile,
+            access_logformat,
+            access_logger,
             python,
             app_dir,
             factory,
@@ -291,7 +325,6 @@ impl RawSettings {
             log_format,
             welcome,
         );
-        self
     }
 
     /// The names of all settings, as the YAML has them.

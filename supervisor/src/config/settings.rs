@@ -2,6 +2,7 @@
 //! `worker` program shares, the only place that knows a default.
 //! A pure function of the layers and the environment passed in: no file, no process state.
 
+mod access_log;
 mod cgi;
 mod forwarding;
 pub mod tls;
@@ -36,6 +37,17 @@ pub struct Surroundings {
     pub directory: PathBuf,
     /// Cores that this process may use: affinity and cgroup quota respected.
     pub cores: u32,
+    /// Where standard output leads.
+    pub stdout: StandardOutput,
+}
+
+/// Where standard output leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StandardOutput {
+    /// To somebody's eyes.
+    Terminal,
+    /// To a file, a pipe, a journal.
+    Elsewhere,
 }
 
 /// All that a run is told.
@@ -114,6 +126,7 @@ pub fn settle(raw: RawSettings, surroundings: &Surroundings) -> Expected<Setting
     let tls = tls::settle(&raw, &surroundings.directory, &bind)?;
     let (tls_files, worker_tls) = tls.map(|tls| (tls.files, tls.worker)).unzip();
     let heartbeat_interval_ms = (pool.heartbeat_timeout_ms / 3).clamp(1, LONGEST_HEARTBEAT_INTERVAL_MS);
+    let access_log = access_log::settle(&raw, &application, surroundings)?;
     let log_level =
         raw.log_level.unwrap_or(LogLevel(defaults::LOG_LEVEL.parse().unwrap_or(tracing::Level::INFO)));
     let log_format = raw.log_format.unwrap_or(LogFormat::Auto);
@@ -133,6 +146,7 @@ pub fn settle(raw: RawSettings, surroundings: &Surroundings) -> Expected<Setting
             http: http(&raw)?,
             tls: worker_tls,
             forwarding: forwarding::settle(&raw, surroundings)?,
+            access_log,
             log_level: log_level.0.as_str().to_ascii_lowercase(),
             log_format: match log_format {
                 LogFormat::Json => "json".to_owned(),

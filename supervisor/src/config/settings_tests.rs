@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use clap::Parser as _;
 use protocol::settings::{Application, Factory};
 
-use super::{MetricsSetting, Settings, Surroundings, settle};
+use super::{MetricsSetting, Settings, StandardOutput, Surroundings, settle};
 use crate::{
     cli::Cli,
     config::layers,
@@ -17,7 +17,12 @@ fn settled(flags: &[&str], variables: &[(&str, &str)], yaml: &str) -> Expected<S
         Cli::try_parse_from(std::iter::once("supervise").chain(flags.iter().copied())).expect("good flags");
     let variables: BTreeMap<String, String> =
         variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-    let surroundings = Surroundings { variables, directory: PathBuf::from("/srv"), cores: 3 };
+    let surroundings = Surroundings {
+        variables,
+        directory: PathBuf::from("/srv"),
+        cores: 3,
+        stdout: StandardOutput::Elsewhere,
+    };
     let (raw, _) = layers(
         cli.run.settings,
         &surroundings.variables,

@@ -357,9 +357,11 @@ read_from_scalars!(
     LogFormat
 );
 
+mod access_log;
 mod application;
 mod http1;
 
+pub use access_log::AccessLogFormatChoice;
 pub use application::{InterfaceChoice, LifespanChoice, LoopChoice, WorkerClass};
 pub use http1::HalfCloseChoice;
 

@@ -2,7 +2,7 @@
 //! phase; every failure becomes one message, and Python's own traceback beside it.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, OnceCell},
     fs::File,
     rc::Rc,
     time::{Duration, Instant},
@@ -14,13 +14,17 @@ use protocol::settings::{
 };
 use pyo3::{Bound, PyAny, PyErr, PyResult, Python, exceptions::PyImportError, prelude::PyAnyMethods};
 use worker::{
+    access_log::{self, is_record},
+    access_log_writer::AccessLogWriter,
     inherited_sockets::{self, ControlPipes, Inherited, Listener},
     meter::WorkerMeter,
     supervision::{LoopPulse, Reporter},
     tls::ListenerSecurity,
 };
+use worker_server::AccessLog;
 
 use crate::{
+    access_logger::{Content, LoggerSink},
     asgi::{Lifespan, Shared, StartUp},
     departure::Orders,
     environment, evidence,
@@ -66,6 +70,8 @@ pub(crate) fn main(py: Python<'_>) -> i32 {
         supervised,
         orders: Orders::default(),
         boot: Boot::default(),
+        access_log: Cell::new(None),
+        log_writer: OnceCell::new(),
     };
     match worker.run(py, from_supervisor, listeners, credentials) {
         Ok(()) => 0,
@@ -83,6 +89,9 @@ struct Worker {
     supervised: Supervised,
     orders: Orders,
     boot: Boot,
+    /// The access log, until the engine takes it, and the way to its file.
+    access_log: Cell<Option<AccessLog>>,
+    log_writer: OnceCell<AccessLogWriter>,
 }
 
 /// Where connections come in, and what they begin with.
@@ -104,9 +113,13 @@ impl Worker {
         };
         let security = ListenerSecurity::new(self.inherited.settings.tls.as_ref(), credentials)?;
         let meter = WorkerMeter::new(self.inherited.scoreboard, self.inherited.evidence);
+        self.open_access_log()?;
         self.say_hello(py)?;
         let pulse = self.start_service_thread(from_supervisor, &meter, &security)?;
         prepare(py, self, python)?;
+        if let (Supervised::No, Some(writer)) = (self.supervised, self.log_writer.get()) {
+            python_error(py, "cannot handle signals", signals::reopen_on_signal(py, writer.clone()))?;
+        }
         let event_loop = match wants_event_loop(python) {
             Wanted::Yes => Some(event_loop(py, python.event_loop)?),
             Wanted::No => None,
@@ -145,6 +158,7 @@ impl Worker {
         let shared = Shared::new(event_loop, application, lifespan.state(py), meter.clone(), reactor);
         let shared = python_error(py, "cannot prepare for requests", shared)?;
         let over_by = self.serve(event_loop, reactor, doors, meter, shared)?;
+        self.finish_access_log(py);
         shut_down(py, &mut lifespan, event_loop, over_by);
         Ok(())
     }
@@ -168,12 +182,14 @@ impl Worker {
             evidence: self.inherited.evidence,
             http: settings.http.clone(),
             forwarding: settings.forwarding.clone(),
+            access_log: self.access_log.take(),
             reporter: self.reporter.clone(),
             orders: self.orders.clone(),
             pulse,
             request_buffer_bytes: usize::try_from(python.wsgi.request_buffer_bytes).unwrap_or(usize::MAX),
         };
         let over_by = wsgi::serve(application, ground, python)?;
+        self.finish_access_log(py);
         let time_left = over_by.saturating_duration_since(Instant::now()).max(SHORTEST_SHUTDOWN);
         // From here on the application's threads and its exit functions may take their time, within the grace.
         service_thread::leave_after(time_left, 0);
@@ -194,6 +210,24 @@ impl Worker {
         Ok(())
     }
 
+    fn open_access_log(&self) -> Result<(), Failure> {
+        let Some(settings) = &self.inherited.settings.access_log else { return Ok(()) };
+        let content = if is_record(&settings.format) { Content::Record } else { Content::Line };
+        let logger = |name: &str| Some(LoggerSink::new(name, content));
+        let (log, writer) = access_log::open(settings, self.inherited.scoreboard.own(), logger)?;
+        let _first = self.log_writer.set(writer);
+        self.access_log.set(Some(log));
+        Ok(())
+    }
+
+    /// No request is left: the last lines are written.
+    fn finish_access_log(&self, py: Python<'_>) {
+        if let Some(writer) = self.log_writer.get() {
+            // A logger's lines need the interpreter.
+            py.detach(|| writer.finish(access_log::FINISH_TIMEOUT));
+        }
+    }
+
     fn start_service_thread(
         &self,
         from_supervisor: Option<std::os::fd::OwnedFd>,
@@ -212,6 +246,7 @@ impl Worker {
             orders: self.orders.clone(),
             security: security.clone(),
             boot: self.boot.clone(),
+            log_writer: self.log_writer.get().cloned(),
         };
         service_thread::start(service).map_err(failed)?;
         Ok(Some(pulse))
@@ -242,6 +277,7 @@ impl Worker {
             http: settings.http.clone(),
             forwarding: settings.forwarding.clone(),
             application: shared,
+            access_log: self.access_log.take(),
             reporter: self.reporter.clone(),
             orders: self.orders.clone(),
         };

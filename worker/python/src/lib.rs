@@ -4,6 +4,7 @@
 //! Built for one version of Python, which its name carries: another interpreter gets an ImportError instead of a crash.
 
 mod accept;
+mod access_logger;
 mod asgi;
 mod coroutine;
 mod departure;

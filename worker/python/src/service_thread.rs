@@ -15,6 +15,7 @@ use std::{
 
 use protocol::ToWorker;
 use worker::{
+    access_log_writer::AccessLogWriter,
     meter::LoadGauge,
     supervision::{self, ChannelEnd, LoopPulse, ORPHAN_GRACE, Reporter},
     tls::ListenerSecurity,
@@ -48,6 +49,7 @@ pub(crate) struct Service {
     pub(crate) orders: Orders,
     pub(crate) security: ListenerSecurity,
     pub(crate) boot: Boot,
+    pub(crate) log_writer: Option<AccessLogWriter>,
 }
 
 /// Starts the thread.
@@ -66,8 +68,17 @@ pub(crate) fn start(service: Service) -> io::Result<()> {
 }
 
 async fn attend(service: Service) {
-    let Service { from_supervisor, reporter, heartbeat_interval, pulse, gauge, orders, security, boot } =
-        service;
+    let Service {
+        from_supervisor,
+        reporter,
+        heartbeat_interval,
+        pulse,
+        gauge,
+        orders,
+        security,
+        boot,
+        log_writer,
+    } = service;
     let obey = |order| match order {
         ToWorker::Drain { grace_ms } => {
             if !boot.is_imported.load(Ordering::Acquire) {
@@ -76,6 +87,11 @@ async fn attend(service: Service) {
             orders.put(Departure::Drain { grace: Duration::from_millis(grace_ms) });
         }
         ToWorker::ReloadCertificates => security.renew(),
+        ToWorker::ReopenLogs => {
+            if let Some(log_writer) = &log_writer {
+                log_writer.reopen();
+            }
+        }
     };
     let load = || gauge.load();
     let end = supervision::attend(from_supervisor, &reporter, heartbeat_interval, &pulse, load, obey).await;

@@ -15,7 +15,7 @@ use worker::{
     inherited_sockets::Listener, limits::limits, meter::WorkerMeter, policy::policy,
     scoreboard_mapping::Scoreboard, supervision::Reporter, tls::ListenerSecurity,
 };
-use worker_server::{App, Clock, Drain, Service};
+use worker_server::{AccessLog, App, Clock, Drain, Service};
 
 use crate::{
     accept::{Acceptors, Serving},
@@ -49,6 +49,7 @@ pub(crate) struct Site<S> {
     pub(crate) http: HttpSettings,
     pub(crate) forwarding: ForwardingSettings,
     pub(crate) application: S,
+    pub(crate) access_log: Option<AccessLog>,
     pub(crate) reporter: Reporter,
     pub(crate) orders: Orders,
 }
@@ -69,6 +70,9 @@ impl<S: Served> Site<S> {
             Handle,
             drain.clone(),
         );
+        if let Some(access_log) = self.access_log {
+            service.log_access(access_log);
+        }
         let serving = Serving { reactor: self.reactor, application: self.application.clone(), service };
         let acceptors = Acceptors::start(self.listeners, &self.security, self.scoreboard, &serving)?;
         self.reporter.ready();

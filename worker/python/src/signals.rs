@@ -16,6 +16,7 @@ use pyo3::{
     prelude::PyAnyMethods,
     types::{PyCFunction, PyDict, PyDictMethods, PyTuple},
 };
+use worker::access_log_writer::AccessLogWriter;
 
 use crate::{
     departure::{Departure, Orders},
@@ -133,4 +134,12 @@ impl Wakeup {
         });
         Ok(())
     }
+}
+
+/// A worker that runs alone is told by USR1 to open its log files anew.
+pub(crate) fn reopen_on_signal(py: Python<'_>, writer: AccessLogWriter) -> PyResult<()> {
+    let reopen = move |_: &Bound<'_, PyTuple>, _: Option<&Bound<'_, PyDict>>| writer.reopen();
+    let handler = PyCFunction::new_closure(py, None, None, reopen)?;
+    py.import("signal")?.call_method1("signal", (libc::SIGUSR1, handler))?;
+    Ok(())
 }

@@ -116,6 +116,11 @@ impl Inbound {
         &self.bytes[self.pinned_head.unwrap_or(self.raw_start)..]
     }
 
+    /// What begins with the head of a request that no app will see.
+    pub(crate) fn refused(&self) -> &[u8] {
+        &self.bytes[self.pinned_head.unwrap_or(self.raw_start)..self.raw_end]
+    }
+
     /// The call of the app is over.
     pub(crate) fn unpin_head(&mut self) {
         self.pinned_head = None;

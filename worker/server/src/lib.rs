@@ -3,6 +3,7 @@
 //! Generic over the app, the I/O ([`Transport`]: `hyper::rt::{Read, Write}` and files) and the timer (`hyper::rt::Timer`); single-threaded, `!Send`.
 //! Knows no runtime, no Python, no process, no scoreboard.
 
+mod access_log;
 mod app;
 mod connection;
 mod deadline;
@@ -26,6 +27,9 @@ mod transport;
 mod turns;
 mod websocket;
 
+pub use access_log::{
+    AccessLog, AccessOutput, Format, LINE_BYTES, LocalTime, Notation, OutcomeFact, RequestFact, Step,
+};
 pub use app::{
     App, BodyLength, ConnectionInfo, Header, Meter, Offers, Peer, RequestHead, RequestOutcome, Scheme,
     Version,

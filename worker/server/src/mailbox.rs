@@ -16,6 +16,7 @@ use std::{
 pub(crate) use self::replying::{Closes, Reply, ReplyPhase};
 use crate::{
     Room, Service, Taken, Version,
+    access_log::{Entry, RequestFacts},
     http1::{
         chunked::BodyEnd,
         head::{Expectation, Persistence, Trailers},
@@ -39,6 +40,8 @@ pub(crate) struct Mailbox<C> {
     request: Cell<RequestTraits>,
     reply: Cell<Reply>,
     delivery: Cell<Delivery>,
+    /// The line of the access log for the current request.
+    log_entry: Cell<Option<Box<Entry>>>,
     pub(crate) inbound: RefCell<Inbound>,
     pub(crate) output: RefCell<Output<C>>,
 }
@@ -105,6 +108,7 @@ impl<C> Mailbox<C> {
             }),
             reply: Cell::new(Reply::new(ReplyPhase::Over)),
             delivery: Cell::new(Delivery::Open),
+            log_entry: Cell::new(None),
             inbound: RefCell::default(),
             output: RefCell::default(),
         }
@@ -144,6 +148,18 @@ impl<C> Mailbox<C> {
         self.reply.set(Reply::new(ReplyPhase::Awaited));
         self.delivery.set(Delivery::Open);
         epoch
+    }
+
+    /// Begins the request's line in the access log, if there is a log.
+    pub(crate) fn begin_log_entry(&self, facts: &RequestFacts<'_>) {
+        if let Some(log) = self.service.access_log() {
+            self.log_entry.set(Some(log.begin(facts)));
+        }
+    }
+
+    /// The request's line, for whoever writes it.
+    pub(crate) fn take_log_entry(&self) -> Option<Box<Entry>> {
+        self.log_entry.take()
     }
 
     /// The reply so far.

@@ -98,6 +98,11 @@ impl<C> Output<C> {
         self.sealed += bytes.len();
     }
 
+    /// What was appended since the last [`Output::seal`].
+    pub(crate) fn held(&self) -> &[u8] {
+        &self.bytes[self.sealed..]
+    }
+
     /// Forgets what was appended since the last [`Output::seal`].
     pub(crate) fn discard_held(&mut self) {
         self.bytes.truncate(self.sealed);

@@ -2,7 +2,7 @@
 //! One per thread; knows no connection and no app.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     rc::Rc,
     time::Instant,
 };
@@ -13,7 +13,8 @@ use hyper::{
 };
 
 use crate::{
-    Drain, Limits, Meter, Policy,
+    AccessLog, Drain, Limits, Meter, Policy, RequestOutcome,
+    access_log::Entry,
     http1::{date, head::FieldSpan, reply::ReplyFacts},
     inbound::BUFFER_BYTES,
     websocket::{deflate::DeflateStates, receiver},
@@ -47,6 +48,7 @@ pub struct Service {
     pub(crate) clock: Box<dyn Clock>,
     pub(crate) timer: Box<dyn Timer>,
     pub(crate) drain: Drain,
+    access_log: OnceCell<AccessLog>,
     date: RefCell<DateField>,
     read_buffers: RefCell<Vec<Vec<u8>>>,
     reply_buffers: RefCell<Vec<Vec<u8>>>,
@@ -83,6 +85,7 @@ impl Service {
             clock: Box::new(clock),
             timer: Box::new(timer),
             drain,
+            access_log: OnceCell::new(),
             date: RefCell::new(DateField::new()),
             read_buffers: RefCell::default(),
             reply_buffers: RefCell::default(),
@@ -96,6 +99,23 @@ impl Service {
     #[must_use]
     pub fn drain(&self) -> &Drain {
         &self.drain
+    }
+
+    /// Logs each request from now on. Called once, before the first connection; a second log is not taken.
+    pub fn log_access(&self, log: AccessLog) {
+        let _has_one = self.access_log.set(log);
+    }
+
+    /// The access log, if there is one.
+    pub(crate) fn access_log(&self) -> Option<&AccessLog> {
+        self.access_log.get()
+    }
+
+    /// Writes the line of a request that has ended.
+    pub(crate) fn finish_log_entry(&self, entry: Option<Box<Entry>>, outcome: &RequestOutcome) {
+        if let (Some(log), Some(entry)) = (self.access_log(), entry) {
+            log.finish(entry, outcome);
+        }
     }
 
     /// A buffer to read into, zeroed once in its life.

@@ -27,6 +27,7 @@ pub(crate) use self::{
 };
 use crate::{
     RequestOutcome, Room,
+    access_log::Entry,
     http1::{head::Trailers, reply::ReplyFacts},
     limits::OUTPUT_HIGH_WATER_BYTES,
     mailbox::ReplyBody,
@@ -68,6 +69,8 @@ pub(crate) struct Stream<C> {
     request_bytes: Cell<u64>,
     reply_bytes: Cell<u64>,
     in_flight: Cell<Option<InFlight>>,
+    /// The request's line in the access log.
+    log_entry: Cell<Option<Box<Entry>>>,
 }
 
 /// What of a request the reply depends on.
@@ -194,7 +197,13 @@ impl<C> Stream<C> {
             request_bytes: Cell::new(0),
             reply_bytes: Cell::new(0),
             in_flight: Cell::new(Some(InFlight { number, started })),
+            log_entry: Cell::new(None),
         })
+    }
+
+    /// Begins the request's line in the access log.
+    pub(crate) fn set_log_entry(&self, entry: Box<Entry>) {
+        self.log_entry.set(Some(entry));
     }
 
     /// Whether something can still be sent or received.
@@ -288,6 +297,7 @@ impl<C> Stream<C> {
                 aborted: !is_whole,
             };
             service.meter.request_finished(in_flight.number, outcome);
+            service.finish_log_entry(self.log_entry.take(), &outcome);
             self.shared.stream_ended();
         }
         self.wake_receiver();

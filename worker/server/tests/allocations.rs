@@ -4,7 +4,7 @@ mod support;
 
 use allocation_counter::measure;
 use support::Rig;
-use worker_server::{App, Exchange, Last, RequestHead, Taken};
+use worker_server::{AccessLog, AccessOutput, App, Exchange, Format, Last, LocalTime, RequestHead, Taken};
 
 /// Replies with static bytes: what allocates is not the app.
 struct Fixed;
@@ -20,9 +20,32 @@ impl App for Fixed {
     }
 }
 
+/// Takes a line and keeps nothing.
+struct Nowhere;
+
+impl AccessOutput for Nowhere {
+    fn now(&self) -> LocalTime {
+        LocalTime { unix_ms: 0, utc_offset_seconds: 0 }
+    }
+
+    fn write(&self, line: &[u8]) {
+        assert!(line.ends_with(b"\n"));
+    }
+}
+
+/// Whether requests are logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Logging {
+    Off,
+    On,
+}
+
 /// Allocations of a request in the steady state, those of the in-memory socket not counted.
-fn allocations_of(request: &'static [u8]) -> u64 {
+fn allocations_of(request: &'static [u8], logging: Logging) -> u64 {
     let mut rig = Rig::new(Fixed);
+    if logging == Logging::On {
+        rig.log_access(AccessLog::new(Format::json(1), Nowhere));
+    }
     for _ in 0..3 {
         rig.send(request);
         assert!(rig.received().starts_with("HTTP/1.1 200 OK\r\n"));
@@ -48,6 +71,8 @@ fn a_request_on_a_warm_connection_allocates_nothing() {
         b"POST / HTTP/1.1\r\nHost: example.org\r\nContent-Length: 5\r\n\r\nhello",
     ];
     for request in requests {
-        assert_eq!(allocations_of(request), 0, "{}", request.escape_ascii());
+        for logging in [Logging::Off, Logging::On] {
+            assert_eq!(allocations_of(request, logging), 0, "{}, log {logging:?}", request.escape_ascii());
+        }
     }
 }

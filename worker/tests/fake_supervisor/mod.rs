@@ -91,6 +91,7 @@ impl Supervised {
             http: defaults::HTTP,
             tls: None,
             forwarding: defaults::forwarding(),
+            access_log: None,
             log_level: "info".to_owned(),
             log_format: "text".to_owned(),
         };

@@ -10,6 +10,7 @@ use worker::{
     supervision::{LoopPulse, Reporter},
     tls::ListenerSecurity,
 };
+use worker_server::AccessLog;
 
 use super::desk::{Desk, Outlet};
 use crate::{departure::Orders, reactor::Reactor, serving::Site};
@@ -22,6 +23,7 @@ pub(crate) struct Ground {
     pub(crate) evidence: EvidenceTable,
     pub(crate) http: HttpSettings,
     pub(crate) forwarding: ForwardingSettings,
+    pub(crate) access_log: Option<AccessLog>,
     pub(crate) reporter: Reporter,
     pub(crate) orders: Orders,
     /// None in a worker that runs alone.
@@ -48,6 +50,7 @@ impl Ground {
             meter,
             http: self.http,
             forwarding: self.forwarding,
+            access_log: self.access_log,
             application: Rc::clone(&desk),
             reporter: self.reporter,
             orders: self.orders,

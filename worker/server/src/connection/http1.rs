@@ -208,8 +208,11 @@ impl<Io: Transport, A: App> Http1<Io, A> {
     pub(super) fn into_websocket(mut self) -> Option<WebSocketStage<Io, A::Chunk>> {
         let session = self.websocket.take()?;
         self.mailbox.finish();
-        let handshake = self.in_flight.take();
-        let handshake = handshake.map(|it| MeteredHandshake { number: it.number, started: it.started });
+        let handshake = self.in_flight.take().map(|it| MeteredHandshake {
+            number: it.number,
+            started: it.started,
+            log_entry: self.mailbox.take_log_entry(),
+        });
         let Handover { io, unread, registration, .. } = self.into_handover();
         Some(WebSocketStage::new(io, &unread, session, registration, handshake))
     }

@@ -16,6 +16,7 @@ use hyper::rt::{Read, ReadBuf, Write};
 use self::time_limits::Keepalive;
 use crate::{
     RequestOutcome, Service, WebSocketLimits,
+    access_log::Entry,
     deadline::{Deadline, Expiry},
     drain::{DrainPhase, Registration},
     limits::{DISCARD_BYTES, LINGERING_CLOSE_TIMEOUT, OUTPUT_LOW_WATER_BYTES, READS_PER_TURN},
@@ -26,12 +27,14 @@ use crate::{
 const SWITCHED: u16 = 101;
 
 /// The request that became the WebSocket, as the meter knows it: it is in flight until the WebSocket ends.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct MeteredHandshake {
     /// What [`crate::Meter::request_started`] returned.
     pub(crate) number: usize,
     /// When its head was complete.
     pub(crate) started: Instant,
+    /// Its line in the access log, which is written at the end.
+    pub(crate) log_entry: Option<Box<Entry>>,
 }
 
 /// The connection's side of a WebSocket. Ready when it is over and everything about it was counted.
@@ -373,6 +376,7 @@ impl<Io, C> WebSocketStage<Io, C> {
                 aborted: !self.session.is_clean(),
             };
             self.service.meter.request_finished(handshake.number, outcome);
+            self.service.finish_log_entry(handshake.log_entry, &outcome);
         }
     }
 }

@@ -4,25 +4,49 @@
 pub(crate) const DATE_BYTES: usize = 29;
 
 const WEEKDAYS: [&[u8; 3]; 7] = [b"Thu", b"Fri", b"Sat", b"Sun", b"Mon", b"Tue", b"Wed"];
-const MONTHS: [&[u8; 3]; 12] =
+/// The months' names in every date of HTTP and of its logs.
+pub(crate) const MONTHS: [&[u8; 3]; 12] =
     [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
 
 /// Writes a moment as an IMF-fixdate; beyond the year 9999, which the format cannot name, its last second.
 pub(crate) fn imf_fixdate(unix_seconds: u64) -> [u8; DATE_BYTES] {
     const LAST_SECOND: u64 = 253_402_300_799;
     let unix_seconds = unix_seconds.min(LAST_SECOND);
-    let (days, seconds) = (unix_seconds / 86_400, unix_seconds % 86_400);
-    let (year, month, day) = civil_from_days(days);
+    let civil = CivilTime::of(unix_seconds);
     let mut date = *b"Thu, 01 Jan 1970 00:00:00 GMT";
-    date[..3].copy_from_slice(WEEKDAYS[(days % 7) as usize]);
-    two_digits(&mut date[5..7], day);
-    date[8..11].copy_from_slice(MONTHS[(month - 1) as usize]);
-    two_digits(&mut date[12..14], year / 100);
-    two_digits(&mut date[14..16], year % 100);
-    two_digits(&mut date[17..19], seconds / 3600);
-    two_digits(&mut date[20..22], seconds / 60 % 60);
-    two_digits(&mut date[23..25], seconds % 60);
+    date[..3].copy_from_slice(WEEKDAYS[(unix_seconds / SECONDS_OF_DAY % 7) as usize]);
+    two_digits(&mut date[5..7], civil.day);
+    date[8..11].copy_from_slice(MONTHS[(civil.month - 1) as usize]);
+    two_digits(&mut date[12..14], civil.year / 100);
+    two_digits(&mut date[14..16], civil.year % 100);
+    two_digits(&mut date[17..19], civil.hour);
+    two_digits(&mut date[20..22], civil.minute);
+    two_digits(&mut date[23..25], civil.second);
     date
+}
+
+const SECONDS_OF_DAY: u64 = 86_400;
+
+/// A moment as calendar and clock show it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CivilTime {
+    pub(crate) year: u64,
+    /// 1 to 12.
+    pub(crate) month: u64,
+    /// 1 to 31.
+    pub(crate) day: u64,
+    pub(crate) hour: u64,
+    pub(crate) minute: u64,
+    pub(crate) second: u64,
+}
+
+impl CivilTime {
+    /// The moment so many seconds after 1970-01-01T00:00:00.
+    pub(crate) fn of(seconds: u64) -> Self {
+        let (days, seconds) = (seconds / SECONDS_OF_DAY, seconds % SECONDS_OF_DAY);
+        let (year, month, day) = civil_from_days(days);
+        Self { year, month, day, hour: seconds / 3600, minute: seconds / 60 % 60, second: seconds % 60 }
+    }
 }
 
 fn two_digits(place: &mut [u8], number: u64) {

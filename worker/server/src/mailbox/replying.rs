@@ -187,6 +187,7 @@ impl<C: AsRef<[u8]>> Mailbox<C> {
         let mut output = self.output.borrow_mut();
         if reply.phase == ReplyPhase::Held {
             reply.closes = self.finish_head(output.bytes(), &reply, framing, length, last);
+            self.log_reply_fields(output.held());
         } else {
             self.service.prepare(output.bytes());
         }
@@ -306,6 +307,20 @@ impl<C: AsRef<[u8]>> Mailbox<C> {
             // The client waits for a `100 Continue` that will not come: whether it sends the body is anybody's guess.
             || (body_is_open && request.expectation == Expectation::Continue)
             || (body_is_open && inbound.body_remaining().is_some_and(|remaining| remaining > DISCARD_BYTES))
+    }
+}
+
+impl<C> Mailbox<C> {
+    /// Shows the access log the head that is about to leave.
+    fn log_reply_fields(&self, head: &[u8]) {
+        let Some(log) = self.service.access_log().filter(|log| log.wants_reply_fields()) else { return };
+        let Some(mut entry) = self.log_entry.take() else { return };
+        for line in head.split(|&byte| byte == b'\n').skip(1) {
+            if let Some(colon) = memchr::memchr(b':', line) {
+                log.reply_field(&mut entry, &line[..colon], line[colon + 1..].trim_ascii());
+            }
+        }
+        self.log_entry.set(Some(entry));
     }
 }
 

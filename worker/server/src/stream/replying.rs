@@ -52,11 +52,24 @@ impl<C> Stream<C> {
             self.phase.set(Phase::Awaited);
             return Err(ReplyError::InvalidHeader);
         }
+        self.log_reply_fields(&map);
         *self.fields.borrow_mut() = map;
         self.status.set(status);
         self.facts.set(facts);
         self.phase.set(Phase::Held);
         Ok(())
+    }
+
+    /// Shows the access log the head that is about to leave.
+    fn log_reply_fields(&self, map: &HeaderMap) {
+        let Some(log) = self.shared.service.access_log().filter(|log| log.wants_reply_fields()) else {
+            return;
+        };
+        if let Some(mut entry) = self.log_entry.take() {
+            let fields = map.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
+            log.reply_fields(&mut entry, fields);
+            self.log_entry.set(Some(entry));
+        }
     }
 
     /// No handshake comes this way so far.

@@ -248,6 +248,11 @@ impl<A: App> Rig<A> {
         Self { wire, time, ledger, drain, bell, waker, service, connection: Some(connection) }
     }
 
+    /// Logs the requests of all connections on the service, from now on.
+    pub fn log_access(&self, log: worker_server::AccessLog) {
+        self.service.log_access(log);
+    }
+
     /// Another connection on the same service.
     pub fn sibling<B: App>(&self, app: B, ledger: Rc<Ledger>) -> Rig<B> {
         let service = Rc::clone(&self.service);

@@ -1,7 +1,7 @@
 //! What the meter is told, and that it is told once: whichever way a request or the connection ends.
 
 use super::{Http1, Phase, closing::Linger};
-use crate::{App, RequestOutcome, mailbox::ReplyPhase};
+use crate::{App, LINE_BYTES, RequestOutcome, access_log::RequestFacts, mailbox::ReplyPhase};
 
 impl<Io, A: App> Http1<Io, A> {
     /// The connection is beyond use: whatever was in flight is broken off.
@@ -34,6 +34,7 @@ impl<Io, A: App> Http1<Io, A> {
             && let Some(in_flight) = self.in_flight.take()
         {
             self.service.meter.request_finished(in_flight.number, outcome);
+            self.service.finish_log_entry(self.mailbox.take_log_entry(), &outcome);
         }
     }
 
@@ -46,6 +47,19 @@ impl<Io, A: App> Http1<Io, A> {
             reply_bytes: self.mailbox.reply().body_bytes,
             aborted: false,
         }
+    }
+
+    /// Writes the line of a request that was refused before an app saw it, in the access log.
+    pub(super) fn log_refused(&self, outcome: &RequestOutcome) {
+        if self.service.access_log().is_none() {
+            return;
+        }
+        let inbound = self.mailbox.inbound.borrow();
+        let line = inbound.refused().split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
+        let line = &line[..line.len().min(LINE_BYTES)];
+        self.mailbox.begin_log_entry(&RequestFacts { line, head: None, connection: &self.info });
+        drop(inbound);
+        self.service.finish_log_entry(self.mailbox.take_log_entry(), outcome);
     }
 
     /// What waits is written, and then the connection closed.

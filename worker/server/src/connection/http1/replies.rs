@@ -152,6 +152,10 @@ impl<Io: Transport, A: App> Http1<Io, A> {
             self.service.meter.request_refused(status);
         }
         let text = format!("{}: {}\n", reply::reason(status), refusal.explanation());
+        if !is_in_exchange {
+            let reply_bytes = text.len() as u64;
+            self.log_refused(&RequestOutcome { request_bytes: 0, reply_bytes, ..self.outcome_of(status) });
+        }
         self.write_plain_reply(status, &text, refusal.fields(), ReplyBody::Sent);
         self.outcome = outcome;
         self.phase = Phase::Closing(Linger::ForReply);

@@ -5,6 +5,7 @@ use std::{rc::Rc, task::Context};
 use super::{FirstBytes, Http1, InFlight, NextStage, Phase, Progress, ReadResult};
 use crate::{
     App, BodyLength, Exchange, Header, Offers, RequestHead, Transport, Version, WebSocket,
+    access_log::RequestFacts,
     forwarded::Provenance,
     http1::{
         chunked::BodyEnd,
@@ -214,7 +215,8 @@ impl<Io: Transport, A: App> Http1<Io, A> {
         let started = self.service.clock.now();
         let inbound = self.mailbox.inbound.borrow();
         let bytes = inbound.head();
-        let number = self.service.meter.request_started(head.line.slice(bytes));
+        let line = head.line.slice(bytes);
+        let number = self.service.meter.request_started(line);
         self.in_flight = Some(InFlight { number, started });
         self.phase = Phase::Exchange { progress: None };
         let method = head.method.slice(bytes);
@@ -246,10 +248,14 @@ impl<Io: Transport, A: App> Http1<Io, A> {
                 prefix: b"",
                 connection: &self.info,
             };
-            let call = |head: &RequestHead<'_>| match websocket {
-                None => self.app.call(head, exchange),
-                Some((handshake, session)) => {
-                    self.app.websocket(head, WebSocket::new(exchange, session, handshake));
+            let call = |head: &RequestHead<'_>| {
+                let facts = RequestFacts { line, head: Some(head), connection: &self.info };
+                self.mailbox.begin_log_entry(&facts);
+                match websocket {
+                    None => self.app.call(head, exchange),
+                    Some((handshake, session)) => {
+                        self.app.websocket(head, WebSocket::new(exchange, session, handshake));
+                    }
                 }
             };
             match provenance {

@@ -1,6 +1,6 @@
 //! From a request that hyper has decoded to a call of the app.
 
-use std::rc::Rc;
+use std::{rc::Rc, time::Duration};
 
 use hyper::{
     Method, Request, Response,
@@ -10,7 +10,8 @@ use hyper::{
 
 use super::tasks::Tasks;
 use crate::{
-    App, BodyLength, ConnectionInfo, Exchange, Offers, RequestHead, Service, Version,
+    App, BodyLength, ConnectionInfo, Exchange, Offers, RequestHead, RequestOutcome, Service, Version,
+    access_log::RequestFacts,
     http1::head::Trailers,
     http2::request::{self, Rejection, StreamEnd},
     mailbox::ReplyBody,
@@ -46,6 +47,7 @@ impl<A: App> HyperService<Request<Incoming>> for Calls<A> {
             }
             Err(Rejection::Refused(refusal)) => {
                 self.service.meter.request_refused(refusal.status());
+                self.log_refused(&parts, refusal.status());
                 Reply::refusal(refusal, reply_body, &self.service)
             }
         }
@@ -65,7 +67,7 @@ impl<A: App> Calls<A> {
         let stream = Stream::begin(Rc::clone(&self.streams), task, traits, incoming, number);
         self.tasks.set_stream(Rc::clone(&stream));
         let reply = Reply::of_app(Rc::clone(&stream));
-        let exchange = Exchange::on_stream(stream);
+        let exchange = Exchange::on_stream(Rc::clone(&stream));
         request::with_headers(parts, |headers| {
             let head = RequestHead {
                 method: parts.method.as_str().as_bytes(),
@@ -84,8 +86,35 @@ impl<A: App> Calls<A> {
                 prefix: b"",
                 connection: &self.info,
             };
-            self.service.policy.forwarding.apply(&head, |head| self.app.call(head, exchange));
+            self.service.policy.forwarding.apply(&head, |head| {
+                if let Some(log) = self.service.access_log() {
+                    stream.set_log_entry(log.begin(&self.facts(&mut Vec::new(), parts, Some(head))));
+                }
+                self.app.call(head, exchange);
+            });
         });
         reply
+    }
+
+    /// Writes the line of a request that no app sees.
+    fn log_refused(&self, parts: &hyper::http::request::Parts, status: u16) {
+        if let Some(log) = self.service.access_log() {
+            let entry = log.begin(&self.facts(&mut Vec::new(), parts, None));
+            let (duration, request_bytes, reply_bytes) = (Duration::ZERO, 0, 0);
+            log.finish(
+                entry,
+                &RequestOutcome { status, duration, request_bytes, reply_bytes, aborted: false },
+            );
+        }
+    }
+
+    fn facts<'f>(
+        &'f self,
+        line: &'f mut Vec<u8>,
+        parts: &hyper::http::request::Parts,
+        head: Option<&'f RequestHead<'f>>,
+    ) -> RequestFacts<'f> {
+        request::write_line(line, parts);
+        RequestFacts { line, head, connection: &self.info }
     }
 }
