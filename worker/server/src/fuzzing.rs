@@ -1,14 +1,17 @@
 //! Doors for the fuzz targets into the pure parsers, which are nobody else's business. Built with `--cfg fuzzing` only.
 
-use std::time::Duration;
+use std::{rc::Rc, time::Duration};
 
 use crate::{
-    HalfClose, Limits,
+    BodyLength, ConnectionInfo, ForwardedField, Forwarding, HalfClose, Header, Limits, Offers, Peer,
+    RequestHead, Scheme, TrustedPeer, Version,
     http1::{
         chunked::{BodyEnd, ChunkedDecoder},
         head::{self, Decoded},
         refusal::Refusal,
+        target,
     },
+    proxy_protocol::{self, Parsed, Versions},
 };
 
 /// Decodes a head from every beginning of `bytes`: once there is a verdict, more bytes must not change it.
@@ -67,4 +70,75 @@ fn decode(bytes: &[u8], step: usize) -> (Vec<u8>, Result<Option<usize>, Refusal>
         }
     }
     (body, Ok(None))
+}
+
+/// Reads a PROXY header as a connection does: never more than the parser asks for, and the verdict is the same however many bytes
+/// follow.
+///
+/// # Panics
+/// If it waits for nothing, or asks for more than a header may have.
+pub fn proxy_header(bytes: &[u8]) {
+    for versions in [Versions::One, Versions::Two, Versions::Both] {
+        let mut taken = 0;
+        while let Parsed::Incomplete(missing) = proxy_protocol::parse(&bytes[..taken], versions) {
+            assert!(missing > 0, "it waits for nothing");
+            if taken + missing > bytes.len() {
+                break;
+            }
+            taken += missing;
+            assert!(taken <= 16 + 4096, "a header of {taken} bytes");
+        }
+    }
+}
+
+/// Reads the bytes as each field of a proxy: whatever stands there, the application sees a head with every field that came.
+///
+/// # Panics
+/// If a field is lost, or a prefix or Host is made that no path or authority may be.
+pub fn forwarded(bytes: &[u8]) {
+    let connection = Rc::new(ConnectionInfo {
+        peer: Peer::Unix(None),
+        local: Peer::Unix(None),
+        scheme: Scheme::Http,
+        tls: None,
+    });
+    let names: [&[u8]; 6] = [
+        b"x-forwarded-for",
+        b"x-forwarded-proto",
+        b"x-forwarded-host",
+        b"x-forwarded-port",
+        b"x-forwarded-prefix",
+        b"forwarded",
+    ];
+    let host = Header { name: b"host", value: b"inside:8000" };
+    let headers: Vec<_> =
+        std::iter::once(host).chain(names.map(|name| Header { name, value: bytes })).collect();
+    let head = RequestHead {
+        method: b"GET",
+        path: b"/",
+        query: b"",
+        version: Version::Http11,
+        headers: &headers,
+        body: BodyLength::None,
+        offers: Offers::default(),
+        client: &connection.peer,
+        scheme: connection.scheme,
+        prefix: b"",
+        connection: &connection,
+    };
+    let lists = [
+        ForwardedField::For,
+        ForwardedField::Proto,
+        ForwardedField::Host,
+        ForwardedField::Port,
+        ForwardedField::Prefix,
+    ];
+    for fields in [lists.to_vec(), vec![ForwardedField::Rfc7239]] {
+        let forwarding = Forwarding { fields, from: std::iter::once(TrustedPeer::Everyone).collect() };
+        forwarding.apply(&head, |seen| {
+            assert_eq!(seen.headers.len(), headers.len());
+            assert!(target::is_authority(seen.headers[0].value), "{}", seen.headers[0].value.escape_ascii());
+            assert!(seen.prefix.is_empty() || seen.prefix.starts_with(b"/"));
+        });
+    }
 }
