@@ -68,6 +68,8 @@ pub const HTTP2: Http2Settings = Http2Settings {
     // Requests are looked at as soon as they are read: only an attacker resets so many in one breath.
     pending_resets: 20,
     local_resets: 1_024,
+    // A hundred a second: far beyond what a client that cancels a lot, or measures its round trip, sends.
+    idle_frames: 1_000,
 };
 
 /// What is believed of proxies in front.

@@ -39,5 +39,6 @@ fn http2_limits(http2: &Http2Settings) -> Option<Http2Limits> {
         send_buffer_bytes: http2.send_buffer_bytes,
         pending_resets: http2.pending_resets as usize,
         local_resets: http2.local_resets as usize,
+        idle_frames: http2.idle_frames,
     })
 }

@@ -24,4 +24,6 @@ pub struct Http2Settings {
     pub pending_resets: u32,
     /// Streams that may have been reset for a client's errors.
     pub local_resets: u32,
+    /// Frames in ten seconds that carry nothing (SETTINGS, PING, RST_STREAM, PRIORITY, empty and unknown ones).
+    pub idle_frames: u32,
 }

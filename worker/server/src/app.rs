@@ -188,6 +188,8 @@ pub trait Meter: 'static {
     fn websocket_closed(&self) {}
     /// A connection began with a PROXY header that is none, and was closed.
     fn proxy_header_refused(&self) {}
+    /// A connection was closed for a flood of frames: resets, or frames that carry nothing.
+    fn connection_flooded(&self) {}
     /// A time limit cut a request or connection off.
     fn timed_out(&self) {}
     /// A TLS handshake with `peer` is over.

@@ -72,6 +72,9 @@ pub struct Http2Limits {
     pub pending_resets: usize,
     /// Streams that were reset for a client's errors; beyond it the connection is closed.
     pub local_resets: usize,
+    /// Frames in ten seconds that cost work and carry nothing: SETTINGS, PING, RST_STREAM, PRIORITY, empty and unknown ones. Beyond it
+    /// the connection is closed.
+    pub idle_frames: u32,
 }
 
 /// What a client that closes its sending side before its reply is complete means by it. One whose request is incomplete then has

@@ -7,6 +7,7 @@ mod tasks;
 mod time_limits;
 
 use std::{
+    error::Error as _,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, Waker},
@@ -21,6 +22,7 @@ use crate::{
     App, ConnectionInfo, Service, Transport,
     deadline::{Deadline, Expiry},
     drain::{DrainPhase, Registration},
+    http2::frame_guard::{self, Breach},
     limits::{DISCARD_BYTES, HTTP2_ROUNDS_PER_TURN, Http2Limits, LINGERING_CLOSE_TIMEOUT},
     stream::StreamsShared,
 };
@@ -79,7 +81,8 @@ impl<Io: Transport, A: App> Http2<Io, A> {
     pub(super) fn new(handover: Handover<Io, A>) -> Self {
         let Handover { io, unread, registration, info, app, service } = handover;
         let now = service.clock.now();
-        let link = Link::new(io, unread, Rc::clone(&service));
+        let idle_frames = service.limits.http2.map_or(0, |limits| limits.idle_frames);
+        let link = Link::new(io, unread, idle_frames, Rc::clone(&service));
         let streams = StreamsShared::new(Rc::clone(&service));
         let tasks = Tasks::new();
         let calls = Calls {
@@ -162,9 +165,10 @@ impl<Io: Transport, A: App> Http2<Io, A> {
 
     /// Lets hyper read and decode, then runs the streams that have news, until neither has anything to do.
     fn serve(&mut self) {
-        let Some(hyper) = &mut self.hyper else { return };
         let mut end = Poll::Pending;
-        if self.tasks.take_connection_rang() {
+        if self.tasks.take_connection_rang()
+            && let Some(hyper) = &mut self.hyper
+        {
             end = Pin::new(hyper).poll(&mut Context::from_waker(&self.waker));
         }
         let ran = self.tasks.run();
@@ -172,9 +176,32 @@ impl<Io: Transport, A: App> Http2<Io, A> {
             self.streams.drop_spent();
         }
         // A connection that has ended in good order has no streams; one that has not, has none to go on with.
-        if end.is_ready() {
+        if let Poll::Ready(result) = end {
             self.end_hyper();
+            self.note_end(result.err());
             self.phase = Phase::Closing;
+        }
+    }
+
+    /// Tells the meter, and the client where hyper has not, why the connection ends before its time.
+    fn note_end(&self, error: Option<hyper::Error>) {
+        let reason = match self.link.breach() {
+            Some(Breach::NoSettings) => Some(h2::Reason::PROTOCOL_ERROR),
+            Some(Breach::FrameSize) => Some(h2::Reason::FRAME_SIZE_ERROR),
+            Some(Breach::Window) => Some(h2::Reason::FLOW_CONTROL_ERROR),
+            Some(Breach::Flood) => Some(h2::Reason::ENHANCE_YOUR_CALM),
+            None => None,
+        };
+        // What hyper wrote before ends with a frame's end: the link takes all of a write.
+        if let Some(reason) = reason {
+            self.link.append(&frame_guard::goaway(reason.into()));
+        }
+        let error = error.as_ref().and_then(|error| error.source()?.downcast_ref::<h2::Error>());
+        let found = error.filter(|error| error.is_library()).and_then(h2::Error::reason);
+        match reason.or(found) {
+            Some(h2::Reason::ENHANCE_YOUR_CALM) => self.service.meter.connection_flooded(),
+            Some(_) => self.service.meter.request_refused(400),
+            None => {}
         }
     }
 

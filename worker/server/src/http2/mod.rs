@@ -1,6 +1,7 @@
 //! HTTP/2's own rules as pure functions: which requests are sound, which fields a reply may have. No I/O, no time, no app;
 //! frames and header compression are hyper's.
 
+pub(crate) mod frame_guard;
 pub(crate) mod reply;
 pub(crate) mod request;
 

@@ -40,7 +40,9 @@ pub(crate) enum StreamEnd {
 /// Checks a request's head, and finds out what follows it.
 pub(crate) fn check(parts: &Parts, end: StreamEnd, limits: &Limits) -> Result<BodyLength, Rejection> {
     if parts.method == Method::CONNECT {
-        return Err(Rejection::Refused(Refusal::Connect));
+        // RFC 9113 §8.5: the authority is what to connect to.
+        let is_sound = parts.uri.authority().is_some();
+        return Err(if is_sound { Rejection::Refused(Refusal::Connect) } else { Rejection::Malformed });
     }
     check_target(parts, limits)?;
     check_host(parts)?;

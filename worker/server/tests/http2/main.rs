@@ -6,8 +6,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod attacks;
 #[allow(clippy::allow_attributes, dead_code, reason = "a vocabulary")]
 mod client;
+mod conformance;
 mod exchanges;
 #[allow(clippy::allow_attributes, dead_code, reason = "a vocabulary")]
 mod frames;

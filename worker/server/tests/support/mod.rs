@@ -59,6 +59,7 @@ pub fn http2_limits() -> Http2Limits {
         send_buffer_bytes: 32 * 1024,
         pending_resets: 10,
         local_resets: 30,
+        idle_frames: 100,
     }
 }
 
@@ -72,6 +73,7 @@ pub enum Metered {
     Started(Line),
     Finished { status: u16, request_bytes: u64, reply_bytes: u64, aborted: bool },
     Refused(u16),
+    Flooded,
     TimedOut,
     Handshake(&'static str),
     ProxyHeaderRefused,
@@ -142,6 +144,9 @@ impl Meter for Ledger {
     }
     fn request_refused(&self, status: u16) {
         self.note(Metered::Refused(status));
+    }
+    fn connection_flooded(&self) {
+        self.note(Metered::Flooded);
     }
     fn timed_out(&self) {
         self.note(Metered::TimedOut);

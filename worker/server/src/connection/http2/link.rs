@@ -14,6 +14,7 @@ use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 
 use crate::{
     Service, Transport,
+    http2::frame_guard::{Breach, FrameGuard},
     inbound::BUFFER_BYTES,
     limits::{OUTPUT_HIGH_WATER_BYTES, READS_PER_TURN},
 };
@@ -26,6 +27,9 @@ pub(super) struct Link<Io> {
 struct State<Io> {
     io: Io,
     service: Rc<Service>,
+    guard: FrameGuard,
+    /// What the guard has found: nothing is read any more.
+    breach: Option<Breach>,
     /// Bytes that were read and that hyper has not taken: `input[taken..read]`.
     input: Vec<u8>,
     taken: usize,
@@ -54,12 +58,16 @@ enum Readiness {
 
 impl<Io: Transport> Link<Io> {
     /// Takes over a transport, of which `unread` was read already.
-    pub(super) fn new(io: Io, unread: Vec<u8>, service: Rc<Service>) -> Self {
+    pub(super) fn new(io: Io, unread: Vec<u8>, idle_frames: u32, service: Rc<Service>) -> Self {
         let now = service.clock.now();
         let read = unread.len();
+        let mut guard = FrameGuard::new(idle_frames, now);
+        let breach = guard.pass(&unread, now).err();
         let state = State {
             io,
             service,
+            guard,
+            breach,
             input: unread,
             taken: 0,
             read,
@@ -101,6 +109,19 @@ impl<Io: Transport> Link<Io> {
         let mut state = self.state.borrow_mut();
         state.taken = state.read;
         state.poll_fill(context)
+    }
+
+    /// What the client's frames were stopped for.
+    pub(super) fn breach(&self) -> Option<Breach> {
+        self.state.borrow().breach
+    }
+
+    /// Appends bytes that hyper does not know of.
+    pub(super) fn append(&self, bytes: &[u8]) {
+        let mut state = self.state.borrow_mut();
+        let State { service, output, .. } = &mut *state;
+        service.prepare(output);
+        output.extend_from_slice(bytes);
     }
 
     /// When the client last took some of what waits for it.
@@ -160,6 +181,11 @@ impl<Io: Transport> State<Io> {
                 Poll::Pending
             }
         }
+    }
+
+    /// Shows the guard what was read.
+    fn watch(&mut self) {
+        self.breach = self.guard.pass(&self.input[self.taken..self.read], self.now).err();
     }
 
     fn poll_write_out(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -222,12 +248,15 @@ impl<Io: Transport> Read for Link<Io> {
         mut buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
         let mut state = self.state.borrow_mut();
-        if state.taken == state.read {
+        if state.taken == state.read && state.breach.is_none() {
             match state.poll_fill(context) {
-                Poll::Ready(Ok(_count)) => {}
+                Poll::Ready(Ok(_count)) => state.watch(),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => return Poll::Pending,
             }
+        }
+        if state.breach.is_some() {
+            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
         }
         let count = buffer.remaining().min(state.read - state.taken);
         buffer.put_slice(&state.input[state.taken..state.taken + count]);
