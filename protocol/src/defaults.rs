@@ -51,6 +51,7 @@ pub const HTTP: HttpSettings = HttpSettings {
     drain_linger_ms: 1_000,
     // As most servers see it, and the only way to notice at once that a client has left.
     http1: Http1Settings { half_close: HalfClose::Leaves },
+    http2: HTTP2,
 };
 
 /// Bounds of one connection of HTTP/2.

@@ -50,6 +50,8 @@ pub enum Counter {
     RejectedBodyTooLarge,
     /// Requests or connections cut off by a timeout (408 or closed).
     RejectedTimeout,
+    /// Connections closed for a flood of HTTP/2 frames: resets, or frames that carry nothing.
+    RejectedFlood,
     /// Exceptions that escaped from the application.
     AppExceptions,
     /// Request body bytes received.
@@ -73,7 +75,7 @@ pub enum Counter {
 }
 
 /// Number of counters in a record.
-pub const COUNTERS: usize = 20;
+pub const COUNTERS: usize = 21;
 /// Upper bounds of the duration histogram in microseconds; one more bucket holds the rest.
 pub const DURATION_BUCKETS_US: [u64; 16] = [
     1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 75_000, 100_000, 250_000, 500_000, 750_000, 1_000_000,
@@ -178,6 +180,7 @@ mod tests {
         Counter::RejectedHeadTooLarge,
         Counter::RejectedBodyTooLarge,
         Counter::RejectedTimeout,
+        Counter::RejectedFlood,
         Counter::AppExceptions,
         Counter::RequestBodyBytes,
         Counter::ResponseBodyBytes,

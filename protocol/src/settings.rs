@@ -163,4 +163,6 @@ pub struct HttpSettings {
     pub drain_linger_ms: u64,
     /// What can be chosen about HTTP/1.
     pub http1: http1::Http1Settings,
+    /// What is HTTP/2's alone.
+    pub http2: Http2Settings,
 }

@@ -116,6 +116,18 @@ fn http() -> HttpSettings {
         http1: protocol::settings::http1::Http1Settings {
             half_close: protocol::settings::http1::HalfClose::Leaves,
         },
+        http2: protocol::settings::Http2Settings {
+            enabled: true,
+            concurrent_streams: 100,
+            header_list_bytes: 65_536,
+            stream_window_bytes: 262_144,
+            connection_window_bytes: 1_048_576,
+            frame_bytes: 16_384,
+            send_buffer_bytes: 65_536,
+            pending_resets: 20,
+            local_resets: 1_024,
+            idle_frames: 1_000,
+        },
     }
 }
 

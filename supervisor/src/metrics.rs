@@ -229,6 +229,7 @@ fn http_families(page: &mut Page, Sight { workers, .. }: Sight<'_>) {
         ("body_too_large", C::RejectedBodyTooLarge),
         ("timeout", C::RejectedTimeout),
         ("proxy_header", C::RejectedProxyHeader),
+        ("http2_flood", C::RejectedFlood),
     ];
     page.counters(
         "supervise_http_requests_rejected_total",

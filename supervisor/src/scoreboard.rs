@@ -65,6 +65,7 @@ const ALL_COUNTERS: [Counter; COUNTERS] = [
     Counter::RejectedHeadTooLarge,
     Counter::RejectedBodyTooLarge,
     Counter::RejectedTimeout,
+    Counter::RejectedFlood,
     Counter::AppExceptions,
     Counter::RequestBodyBytes,
     Counter::ResponseBodyBytes,

@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use protocol::{
-    defaults,
-    settings::{Http2Settings, HttpSettings, http1::HalfClose},
-};
+use protocol::settings::{Http2Settings, HttpSettings, http1::HalfClose};
 use worker_server::{Http2Limits, Limits};
 
 /// The engine's limits as the settings say them; a body bound of 0 is none.
@@ -25,7 +22,7 @@ pub fn limits(http: &HttpSettings) -> Limits {
             HalfClose::Waits => worker_server::HalfClose::Waits,
         },
         websocket: None,
-        http2: http2_limits(&defaults::HTTP2),
+        http2: http2_limits(&http.http2),
     }
 }
 

@@ -146,6 +146,10 @@ impl Meter for WorkerMeter {
         self.record.add(Counter::RejectedProxyHeader, 1);
     }
 
+    fn connection_flooded(&self) {
+        self.record.add(Counter::RejectedFlood, 1);
+    }
+
     fn timed_out(&self) {
         self.record.add(Counter::RejectedTimeout, 1);
     }

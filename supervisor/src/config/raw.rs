@@ -137,6 +137,37 @@ pub struct RawSettings {
     #[arg(long, help_heading = "HTTP limits", value_name = "SIZE")]
     pub limit_request_body: Option<ByteSize>,
 
+    /// HTTP/2, by ALPN and by prior knowledge: on or off [default: on]
+    #[arg(long, help_heading = "HTTP/2", value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub http2: Option<Switch>,
+    /// Streams that a client may have open at once [default: 100]
+    #[arg(long, help_heading = "HTTP/2", value_name = "N")]
+    pub http2_max_concurrent_streams: Option<Positive>,
+    /// Largest list of header fields of a request [default: 64KiB]
+    #[arg(long, help_heading = "HTTP/2", value_name = "SIZE")]
+    pub http2_max_header_list_size: Option<ByteSize>,
+    /// Largest frame of a client, 16KiB to 16MiB less one byte [default: 16KiB]
+    #[arg(long, help_heading = "HTTP/2", value_name = "SIZE")]
+    pub http2_max_frame_size: Option<ByteSize>,
+    /// Body of one request that may wait for the application [default: 256KiB]
+    #[arg(long, help_heading = "HTTP/2", value_name = "SIZE")]
+    pub http2_initial_window_size: Option<ByteSize>,
+    /// The same for all requests of a connection, from 65535 bytes on [default: 1MiB]
+    #[arg(long, help_heading = "HTTP/2", value_name = "SIZE")]
+    pub http2_connection_window_size: Option<ByteSize>,
+    /// Reply that may wait for the window of its stream [default: 64KiB]
+    #[arg(long, help_heading = "HTTP/2", value_name = "SIZE")]
+    pub http2_send_buffer_size: Option<ByteSize>,
+    /// Streams reset before they were looked at, beyond which a connection is closed [default: 20]
+    #[arg(long, help_heading = "HTTP/2", value_name = "N")]
+    pub http2_max_pending_resets: Option<Positive>,
+    /// Streams reset for a client's errors, beyond which a connection is closed [default: 1024]
+    #[arg(long, help_heading = "HTTP/2", value_name = "N")]
+    pub http2_max_local_resets: Option<Positive>,
+    /// Frames in ten seconds that carry nothing, beyond which a connection is closed [default: 1000]
+    #[arg(long, help_heading = "HTTP/2", value_name = "N")]
+    pub http2_max_idle_frames: Option<Positive>,
+
     /// A CGI program must end after this time [default: 5m]
     #[arg(long, help_heading = "CGI", value_name = "TIME")]
     pub cgi_timeout: Option<TimeSpan>,
@@ -233,6 +264,7 @@ impl RawSettings {
     /// These settings, and where they say nothing those of `below`.
     #[must_use]
     pub fn over(mut self, mut below: Self) -> Self {
+        self.protocols_over(&mut below);
         // The three spellings of the address are one setting.
         if !self.bind.is_empty() || self.host.is_some() || self.port.is_some() {
             below.bind.clear();
@@ -297,9 +329,6 @@ impl RawSettings {
             limit_request_head,
             limit_request_fields,
             limit_request_body,
-            cgi_timeout,
-            cgi_processes,
-            cgi_pass_authorization,
             proxy_headers,
             forwarded_headers,
             forwarded_allow_ips,
@@ -316,14 +345,36 @@ impl RawSettings {
             interface,
             lifespan,
             event_loop,
-            wsgi_request_buffer,
-            wsgi_reply_buffer,
             env_file,
             log_config,
             pid,
             log_level,
             log_format,
             welcome,
+        );
+    }
+
+    /// The same for what only some protocols and interfaces have.
+    fn protocols_over(&mut self, below: &mut Self) {
+        macro_rules! fall_back {
+            ($($field:ident),* $(,)?) => { $(self.$field = self.$field.take().or(below.$field.take());)* };
+        }
+        fall_back!(
+            http2,
+            http2_max_concurrent_streams,
+            http2_max_header_list_size,
+            http2_max_frame_size,
+            http2_initial_window_size,
+            http2_connection_window_size,
+            http2_send_buffer_size,
+            http2_max_pending_resets,
+            http2_max_local_resets,
+            http2_max_idle_frames,
+            cgi_timeout,
+            cgi_processes,
+            cgi_pass_authorization,
+            wsgi_request_buffer,
+            wsgi_reply_buffer,
         );
     }
 

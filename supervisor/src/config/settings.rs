@@ -5,6 +5,7 @@
 mod access_log;
 mod cgi;
 mod forwarding;
+mod http2;
 pub mod tls;
 mod wsgi;
 
@@ -308,6 +309,7 @@ fn http(raw: &RawSettings) -> Expected<HttpSettings> {
         header_count: raw.limit_request_fields.map_or(usual.header_count, |count| count.0),
         body_bytes: raw.limit_request_body.map_or(usual.body_bytes, |size| size.0),
         drain_linger_ms: raw.drain_linger.map_or(usual.drain_linger_ms, |time| time.ms),
+        http2: http2::http2(raw)?,
         http1: Http1Settings { half_close: raw.half_close.map_or(usual.http1.half_close, |choice| choice.0) },
     })
 }

@@ -134,7 +134,7 @@ impl FrameGuard {
             PRIORITY => length == 5,
             RST_STREAM | WINDOW_UPDATE => length == 4,
             SETTINGS if flags & ACK != 0 => length == 0,
-            SETTINGS => length % SETTING_BYTES == 0,
+            SETTINGS => length.is_multiple_of(SETTING_BYTES),
             PING => length == 8,
             GOAWAY => length >= 8,
             _ => true,

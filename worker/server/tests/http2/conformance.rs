@@ -2,6 +2,7 @@
 //! replies, and against one that replies at once and never reads.
 
 mod connection_cases;
+mod connection_frame_cases;
 mod field_cases;
 mod frame_cases;
 mod hpack_cases;
@@ -127,10 +128,16 @@ fn play<A: App>(case: &Case, app: A, is_hasty: bool) -> Result<(), String> {
 }
 
 fn all() -> Vec<Case> {
-    [connection_cases::all(), frame_cases::all(), field_cases::all(), hpack_cases::all()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        connection_cases::all(),
+        connection_frame_cases::all(),
+        frame_cases::all(),
+        field_cases::all(),
+        hpack_cases::all(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 #[test]

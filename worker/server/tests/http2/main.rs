@@ -9,6 +9,7 @@ mod support;
 mod attacks;
 #[allow(clippy::allow_attributes, dead_code, reason = "a vocabulary")]
 mod client;
+#[allow(clippy::allow_attributes, clippy::too_many_lines, reason = "tables are long")]
 mod conformance;
 mod exchanges;
 #[allow(clippy::allow_attributes, dead_code, reason = "a vocabulary")]
