@@ -3,7 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::settings::{
-    ForwardedHeader, ForwardingSettings, Http2Settings, HttpSettings, ProxyProtocol, TrustedPeer,
+    ForwardedHeader, ForwardingSettings, Http2Settings, HttpSettings, PerMessageDeflate, ProxyProtocol,
+    TrustedPeer, WebSocketMode, WebSocketSettings,
     http1::{HalfClose, Http1Settings},
 };
 
@@ -92,3 +93,11 @@ pub fn forwarding() -> ForwardingSettings {
         proxy_allow_ips: here(),
     }
 }
+/// Bounds and time limits of WebSockets: uvicorn's.
+pub const WEBSOCKET: WebSocketSettings = WebSocketSettings {
+    mode: WebSocketMode::Auto,
+    message_bytes: 16 * 1024 * 1024,
+    ping_interval_ms: 20_000,
+    ping_timeout_ms: 20_000,
+    per_message_deflate: PerMessageDeflate::On,
+};

@@ -9,6 +9,7 @@ mod forwarding;
 pub mod http1;
 mod http2;
 mod tls;
+mod websocket;
 pub mod wsgi;
 
 use std::path::PathBuf;
@@ -23,6 +24,7 @@ pub use self::{
     forwarding::{ForwardedHeader, ForwardingSettings, ProxyProtocol, TrustedPeer, check_forwarded_headers},
     http2::Http2Settings,
     tls::{ClientCertificates, PlainListeners, TlsSettings, TlsVersion},
+    websocket::{PerMessageDeflate, WebSocketMode, WebSocketSettings},
 };
 
 /// All that a worker is told.
@@ -43,6 +45,8 @@ pub struct WorkerSettings {
     pub forwarding: ForwardingSettings,
     /// One line for each request; none for no log.
     pub access_log: Option<AccessLogSettings>,
+    /// WebSockets.
+    pub websocket: WebSocketSettings,
     /// "error", "warn", "info", "debug" or "trace".
     pub log_level: String,
     /// "text" or "json".

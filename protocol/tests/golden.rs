@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use protocol::{
-    FromWorker, Phase, ToWorker, VERSION,
+    FromWorker, Phase, ToWorker, VERSION, defaults,
     frame::{Decoder, encode},
     inherited,
     settings::{
@@ -141,6 +141,7 @@ fn plain() -> WorkerSettings {
         tls: None,
         forwarding: forwarding(),
         access_log: None,
+        websocket: defaults::WEBSOCKET,
         log_level: "info".into(),
         log_format: "text".into(),
     }

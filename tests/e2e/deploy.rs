@@ -67,7 +67,7 @@ fn prometheus_accepts_its_configuration_and_the_alerts_fire() {
 }
 
 /// nginx with `deploy/nginx/nginx.conf`, changed only in where it listens, whom it asks and where it writes.
-fn deployed_nginx(nginx: &Path, directory: &Path, upstream: &Path) -> (Nginx, SocketAddr) {
+pub(crate) fn deployed_nginx(nginx: &Path, directory: &Path, upstream: &Path) -> (Nginx, SocketAddr) {
     let address = Nginx::free_address();
     let (main, http) = Nginx::settings_within(directory);
     let mut text = deployed("nginx/nginx.conf");

@@ -39,6 +39,7 @@ mod strangers;
 mod strict_http1;
 mod tls;
 mod walls;
+mod websocket;
 mod wsgi;
 mod wsgi_clients;
 mod wsgi_frameworks;

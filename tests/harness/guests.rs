@@ -46,6 +46,10 @@ impl Guest {
     pub const TELLS: Self = Self { name: "tells_app" };
     /// Tells what an application sees of a request.
     pub const SCOPE: Self = Self { name: "scope_app" };
+    /// Plain ASGI over WebSocket: echoes, closes, denies, raises and returns by path.
+    pub const WEBSOCKET: Self = Self { name: "websocket_app" };
+    /// The same chat in Starlette, FastAPI and Channels.
+    pub const CHATS: Self = Self { name: "chat_apps" };
     /// Plain WSGI: one route for each rule of PEP 3333; echoes the request's id, its version and its process.
     pub const WSGI: Self = Self { name: "wsgi_app" };
     /// Flask with routes, forms, uploads, streaming, files and errors.

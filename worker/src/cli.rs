@@ -92,6 +92,21 @@ pub struct Cli {
     /// File for Python's logging.config
     #[arg(long, value_name = "FILE", help_heading = "Python")]
     pub log_config: Option<PathBuf>,
+    /// WebSockets: spoken, or handshakes served as plain requests [default: auto]
+    #[arg(long, value_name = "CHOICE", help_heading = "WebSocket")]
+    pub ws: Option<WebSocketChoice>,
+    /// Largest message in bytes [default: 16777216]
+    #[arg(long, value_name = "BYTES", help_heading = "WebSocket", value_parser = clap::value_parser!(u64).range(1..))]
+    pub ws_max_size: Option<u64>,
+    /// A ping is sent this often; 0 for never [default: 20s]
+    #[arg(long, value_name = "TIME", help_heading = "WebSocket")]
+    pub ws_ping_interval: Option<TimeSpan>,
+    /// Something must be heard of the client this long after a ping; 0 for no bound [default: 20s]
+    #[arg(long, value_name = "TIME", help_heading = "WebSocket")]
+    pub ws_ping_timeout: Option<TimeSpan>,
+    /// Whether messages may be deflated [default: true]
+    #[arg(long, value_name = "true|false", help_heading = "WebSocket")]
+    pub ws_per_message_deflate: Option<bool>,
 }
 
 /// Worker classes.
@@ -148,6 +163,15 @@ pub enum LoopChoice {
     Asyncio,
     /// uvloop.
     Uvloop,
+}
+
+/// Whether WebSockets are spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum WebSocketChoice {
+    /// They are.
+    Auto,
+    /// They are not.
+    None,
 }
 
 /// A length of time: `30`, `30s`, `500ms`, `5m`. A bare number is seconds.

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use protocol::settings::{Http2Settings, HttpSettings, http1::HalfClose};
-use worker_server::{Http2Limits, Limits};
+use protocol::settings::{
+    Http2Settings, HttpSettings, PerMessageDeflate, WebSocketMode, WebSocketSettings, http1::HalfClose,
+};
+use worker_server::{Compression, Http2Limits, Limits, WebSocketLimits};
 
-/// The engine's limits as the settings say them; a body bound of 0 is none.
+/// The engine's limits as the settings say them, for an application that speaks no WebSocket; a body bound of 0 is none.
 #[must_use]
 pub fn limits(http: &HttpSettings) -> Limits {
     Limits {
@@ -38,4 +40,22 @@ fn http2_limits(http2: &Http2Settings) -> Option<Http2Limits> {
         local_resets: http2.local_resets as usize,
         idle_frames: http2.idle_frames,
     })
+}
+
+/// The engine's limits of WebSockets as the settings say them; `None` if they are off.
+#[must_use]
+pub fn websocket_limits(websocket: &WebSocketSettings) -> Option<WebSocketLimits> {
+    let time = |ms: u64| (ms > 0).then(|| Duration::from_millis(ms));
+    match websocket.mode {
+        WebSocketMode::None => None,
+        WebSocketMode::Auto => Some(WebSocketLimits {
+            message_bytes: usize::try_from(websocket.message_bytes).unwrap_or(usize::MAX),
+            ping_interval: time(websocket.ping_interval_ms),
+            ping_timeout: time(websocket.ping_timeout_ms),
+            compression: match websocket.per_message_deflate {
+                PerMessageDeflate::On => Compression::Deflate,
+                PerMessageDeflate::Off => Compression::None,
+            },
+        }),
+    }
 }

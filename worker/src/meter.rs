@@ -131,6 +131,11 @@ impl Meter for WorkerMeter {
         record.observe_duration_us(u64::try_from(outcome.duration.as_micros()).unwrap_or(u64::MAX));
     }
 
+    fn websocket_opened(&self, request: usize) -> usize {
+        self.forget_request(request);
+        UNNAMED
+    }
+
     fn request_refused(&self, status: u16) {
         let reason = match status {
             // `timed_out` counts it.

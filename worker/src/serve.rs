@@ -31,7 +31,7 @@ use crate::{
 /// Any tower service from [`http::Request<Body>`] to an [`http::Response`] will do, an `axum::Router` for one (and any hyper
 /// service by [`from_hyper`]); it is cloned for each request. It runs on a current-thread tokio runtime, so a handler that
 /// blocks stops the whole worker: `tokio::task::spawn_blocking` is for such work. A handler that panics or fails is logged and
-/// answered with 500.
+/// answered with 500. The handshake of a WebSocket comes to the service as the plain request that it also is.
 ///
 /// Alone (without `supervise`) it listens on every `--bind ADDR` of the command line, else on `HOST` and `PORT` of the environment,
 /// else on 127.0.0.1:8000.

@@ -7,7 +7,7 @@ use protocol::{
     defaults,
     settings::{
         Application, CgiAuthorization, CgiSettings, EventLoop, Factory, ForwardingSettings, Interface,
-        Lifespan, PythonSettings, WorkerSettings,
+        Lifespan, PerMessageDeflate, PythonSettings, WebSocketMode, WebSocketSettings, WorkerSettings,
         access_log::{AccessLogDestination, AccessLogFormat, AccessLogSettings, COMBINED},
         check_forwarded_headers,
         wsgi::{WorkerClass, WsgiSettings},
@@ -15,7 +15,10 @@ use protocol::{
 };
 
 use crate::{
-    cli::{Cli, InterfaceChoice, LifespanChoice, LogFormat, LoopChoice, WorkerClass as ClassChoice},
+    cli::{
+        Cli, InterfaceChoice, LifespanChoice, LogFormat, LoopChoice, WebSocketChoice,
+        WorkerClass as ClassChoice,
+    },
     error::{StartError, StartErrorKind},
 };
 
@@ -73,6 +76,7 @@ pub fn of_command_line(cli: Cli) -> Result<Alone, StartError> {
     if cli.log_format == Some(LogFormat::Json) {
         worker.log_format = "json".to_owned();
     }
+    settle_websocket(&mut worker.websocket, &cli);
     worker.access_log = access_log(cli.access_logfile, cli.access_logformat)?;
     let mut binds = cli.bind;
     if binds.is_empty() {
@@ -109,6 +113,24 @@ fn access_log(
     Ok(Some(AccessLogSettings { destination, format }))
 }
 
+fn settle_websocket(websocket: &mut WebSocketSettings, cli: &Cli) {
+    if cli.ws == Some(WebSocketChoice::None) {
+        websocket.mode = WebSocketMode::None;
+    }
+    if let Some(size) = cli.ws_max_size {
+        websocket.message_bytes = size;
+    }
+    if let Some(interval) = cli.ws_ping_interval {
+        websocket.ping_interval_ms = interval.ms;
+    }
+    if let Some(timeout) = cli.ws_ping_timeout {
+        websocket.ping_timeout_ms = timeout.ms;
+    }
+    if cli.ws_per_message_deflate == Some(false) {
+        websocket.per_message_deflate = PerMessageDeflate::Off;
+    }
+}
+
 fn unconfigured(application: Application) -> WorkerSettings {
     WorkerSettings {
         application,
@@ -119,6 +141,7 @@ fn unconfigured(application: Application) -> WorkerSettings {
         tls: None,
         forwarding: defaults::forwarding(),
         access_log: None,
+        websocket: defaults::WEBSOCKET,
         log_level: defaults::LOG_LEVEL.to_owned(),
         log_format: defaults::LOG_FORMAT.to_owned(),
     }
@@ -228,6 +251,11 @@ fn refuse_idle_options(cli: &Cli, application: &Application) -> Result<(), Start
         ("--interface", cli.interface.is_some_and(|choice| choice != InterfaceChoice::Cgi)),
         ("--lifespan", cli.lifespan.is_some()),
         ("--loop", cli.event_loop.is_some()),
+        ("--ws", cli.ws.is_some()),
+        ("--ws-max-size", cli.ws_max_size.is_some()),
+        ("--ws-ping-interval", cli.ws_ping_interval.is_some()),
+        ("--ws-ping-timeout", cli.ws_ping_timeout.is_some()),
+        ("--ws-per-message-deflate", cli.ws_per_message_deflate.is_some()),
     ];
     let of_python: Vec<_> =
         paths.chain(choices.into_iter().filter(|(_, given)| *given).map(|(name, _)| name)).collect();

@@ -10,8 +10,8 @@ use serde::{Deserialize, Deserializer, de};
 use super::values::tls::{CipherSuites, ClientCertificatesChoice, RedirectHttps, Secret, TlsVersionChoice};
 use super::values::{
     AccessLogFormatChoice, BindAddress, ByteSize, Choice, EnvironmentEntry, HalfCloseChoice, InterfaceChoice,
-    LifespanChoice, LogFormat, LogLevel, LoopChoice, MetricsAddress, Positive, Switch, TimeSpan, WorkerClass,
-    WorkerCount,
+    LifespanChoice, LogFormat, LogLevel, LoopChoice, MetricsAddress, Positive, Switch, TimeOrOff, TimeSpan,
+    WebSocketChoice, WorkerClass, WorkerCount,
 };
 
 /// One layer of settings. The field names are the keys of the YAML; `SUPERVISE_` and the name in capitals is the
@@ -246,6 +246,22 @@ pub struct RawSettings {
     #[arg(long, help_heading = "Python", value_name = "FILE")]
     pub log_config: Option<PathBuf>,
 
+    /// WebSocket: auto, or none: handshakes are served as plain requests [default: auto]
+    #[arg(long, help_heading = "WebSocket", value_name = "auto|none")]
+    pub ws: Option<WebSocketChoice>,
+    /// Largest message, inflated [default: 16MiB]
+    #[arg(long, help_heading = "WebSocket", value_name = "SIZE")]
+    pub ws_max_size: Option<ByteSize>,
+    /// A client is pinged this often, or `off` [default: 20s]
+    #[arg(long, help_heading = "WebSocket", value_name = "TIME|off")]
+    pub ws_ping_interval: Option<TimeOrOff>,
+    /// A client must be heard of this long after a ping, or `off` [default: 20s]
+    #[arg(long, help_heading = "WebSocket", value_name = "TIME|off")]
+    pub ws_ping_timeout: Option<TimeOrOff>,
+    /// Messages are deflated where the client offers it [default: true]
+    #[arg(long, help_heading = "WebSocket", value_name = "true|false")]
+    pub ws_per_message_deflate: Option<Switch>,
+
     /// Write the process id here
     #[arg(short = 'p', long, help_heading = "Process", value_name = "FILE")]
     pub pid: Option<PathBuf>,
@@ -347,6 +363,11 @@ impl RawSettings {
             event_loop,
             env_file,
             log_config,
+            ws,
+            ws_max_size,
+            ws_ping_interval,
+            ws_ping_timeout,
+            ws_per_message_deflate,
             pid,
             log_level,
             log_format,

@@ -7,6 +7,7 @@ mod cgi;
 mod forwarding;
 mod http2;
 pub mod tls;
+mod websocket;
 mod wsgi;
 
 use std::{collections::BTreeMap, path::PathBuf};
@@ -141,6 +142,7 @@ pub fn settle(raw: RawSettings, surroundings: &Surroundings) -> Expected<Setting
             }
         },
         worker: WorkerSettings {
+            websocket: websocket::websocket(&raw, &application)?,
             application,
             heartbeat_interval_ms,
             graceful_timeout_ms: pool.graceful_timeout_ms,

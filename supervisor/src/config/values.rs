@@ -360,10 +360,12 @@ read_from_scalars!(
 mod access_log;
 mod application;
 mod http1;
+mod websocket;
 
 pub use access_log::AccessLogFormatChoice;
 pub use application::{InterfaceChoice, LifespanChoice, LoopChoice, WorkerClass};
 pub use http1::HalfCloseChoice;
+pub use websocket::{TimeOrOff, WebSocketChoice};
 
 #[cfg(test)]
 mod tests {

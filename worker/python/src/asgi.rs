@@ -18,6 +18,8 @@ mod scope;
 mod start;
 mod tls;
 mod wait;
+mod websocket;
+mod websocket_message;
 
 pub(crate) use app::Shared;
 pub(crate) use lifespan::{Lifespan, StartUp};

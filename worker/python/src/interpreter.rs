@@ -276,6 +276,7 @@ impl Worker {
             meter,
             http: settings.http.clone(),
             forwarding: settings.forwarding.clone(),
+            websocket: Some(settings.websocket.clone()),
             application: shared,
             access_log: self.access_log.take(),
             reporter: self.reporter.clone(),

@@ -80,7 +80,7 @@ impl Drop for Owned {
     }
 }
 
-/// A `bytes` object and where its content lies: what a reply's body part is to the engine. Never copied.
+/// A `bytes` or `str` object and where its content lies: what a part of a body or a message is to the engine. Never copied.
 pub(crate) struct Bytes {
     content: NonNull<u8>,
     length: usize,
@@ -96,6 +96,18 @@ impl Bytes {
             let (content, length) = (NonNull::from(content).cast(), content.len());
             Some(Self { content, length, _object: object })
         }
+    }
+}
+
+/// A `str` as the bytes of its UTF-8, which it keeps beside it. None with an exception set for a lone surrogate, which has none, and for
+/// what is no `str`.
+pub(crate) fn text_bytes(object: Owned) -> Option<Bytes> {
+    // SAFETY: the interpreter is held; the UTF-8 is the object's own and lives and stays as long as it.
+    unsafe {
+        let mut length = 0;
+        let content = ffi::PyUnicode_AsUTF8AndSize(object.as_ptr(), &raw mut length);
+        let content = NonNull::new(content.cast_mut().cast())?;
+        Some(Bytes { content, length: usize::try_from(length).unwrap_or(0), _object: object })
     }
 }
 

@@ -10,12 +10,17 @@ use std::{
 };
 
 use nix::time::{ClockId, clock_gettime};
-use protocol::settings::{ForwardingSettings, HttpSettings};
+use protocol::settings::{ForwardingSettings, HttpSettings, WebSocketSettings};
 use worker::{
-    inherited_sockets::Listener, limits::limits, meter::WorkerMeter, policy::policy,
-    scoreboard_mapping::Scoreboard, supervision::Reporter, tls::ListenerSecurity,
+    inherited_sockets::Listener,
+    limits::{limits, websocket_limits},
+    meter::WorkerMeter,
+    policy::policy,
+    scoreboard_mapping::Scoreboard,
+    supervision::Reporter,
+    tls::ListenerSecurity,
 };
-use worker_server::{AccessLog, App, Clock, Drain, Service};
+use worker_server::{AccessLog, App, Clock, Drain, Limits, Service};
 
 use crate::{
     accept::{Acceptors, Serving},
@@ -48,6 +53,8 @@ pub(crate) struct Site<S> {
     pub(crate) meter: WorkerMeter,
     pub(crate) http: HttpSettings,
     pub(crate) forwarding: ForwardingSettings,
+    /// None for an application that speaks no WebSocket.
+    pub(crate) websocket: Option<WebSocketSettings>,
     pub(crate) application: S,
     pub(crate) access_log: Option<AccessLog>,
     pub(crate) reporter: Reporter,
@@ -55,6 +62,14 @@ pub(crate) struct Site<S> {
 }
 
 impl<S: Served> Site<S> {
+    fn limits(&self) -> Limits {
+        let limits = limits(&self.http);
+        match &self.websocket {
+            Some(websocket) => Limits { websocket: websocket_limits(websocket), ..limits },
+            None => limits,
+        }
+    }
+
     /// Serves from now on, in the reactor. When an order to leave has come and everything is drained, `left` is told the moment by
     /// which the rest must be over.
     ///
@@ -63,7 +78,7 @@ impl<S: Served> Site<S> {
     pub(crate) fn open(self, left: impl FnOnce(Instant) + 'static) -> io::Result<()> {
         let drain = Drain::new();
         let service = Service::new(
-            limits(&self.http),
+            self.limits(),
             policy(&self.forwarding),
             Rc::new(self.meter),
             ReactorClock(self.reactor),

@@ -182,14 +182,17 @@ pub trait Meter: 'static {
     fn request_refused(&self, status: u16) {
         let _ = status;
     }
-    /// A request became a WebSocket. It stays in flight, with status 101, until the WebSocket has ended.
-    fn websocket_opened(&self) {}
     /// A WebSocket has ended; [`Meter::request_finished`] follows.
     fn websocket_closed(&self) {}
     /// A connection began with a PROXY header that is none, and was closed.
     fn proxy_header_refused(&self) {}
     /// A connection was closed for a flood of frames: resets, or frames that carry nothing.
     fn connection_flooded(&self) {}
+    /// The request that `request_started` numbered became a WebSocket. It stays in flight, with status 101, until the WebSocket has
+    /// ended, however long that is: an age says nothing any more. The returned number takes the old one's place.
+    fn websocket_opened(&self, request: usize) -> usize {
+        request
+    }
     /// A time limit cut a request or connection off.
     fn timed_out(&self) {}
     /// A TLS handshake with `peer` is over.

@@ -12,6 +12,12 @@ use crate::{
         target,
     },
     proxy_protocol::{self, Parsed, Versions},
+    websocket::{
+        close::{Close, Violation},
+        deflate::{Deflater, Inflater},
+        deflate_offer::{DeflateAgreement, Takeover},
+        receiver::{Event, MessageKind, Receiver},
+    },
 };
 
 /// Decodes a head from every beginning of `bytes`: once there is a verdict, more bytes must not change it.
@@ -141,4 +147,91 @@ pub fn forwarded(bytes: &[u8]) {
             assert!(seen.prefix.is_empty() || seen.prefix.starts_with(b"/"));
         });
     }
+}
+/// Largest message of the WebSocket targets, in bytes.
+const MESSAGE_BYTES: usize = 4096;
+
+/// Reads a client's WebSocket frames in one piece and in pieces of `step` bytes, with permessage-deflate if `window_bits` is not 0.
+///
+/// # Panics
+/// If the two differ.
+pub fn websocket_frames(bytes: &[u8], step: usize, window_bits: u8) {
+    assert_eq!(receive(bytes, bytes.len().max(1), window_bits), receive(bytes, step.max(1), window_bits));
+}
+
+/// What a client's frames come to.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Session {
+    messages: Vec<(MessageKind, Vec<u8>)>,
+    pings: Vec<Vec<u8>>,
+    end: Option<Result<Close, Violation>>,
+}
+
+fn receive(bytes: &[u8], step: usize, window_bits: u8) -> Session {
+    let mut receiver = Receiver::new(MESSAGE_BYTES);
+    if window_bits > 0 {
+        receiver.set_inflater(Inflater::new(window_bits.clamp(8, 15), Takeover::Yes));
+    }
+    let mut session = Session::default();
+    for mut piece in bytes.chunks(step) {
+        while !piece.is_empty() {
+            if receiver.needs_buffer() {
+                receiver.lend_buffer(vec![0; 64]);
+            }
+            let space = receiver.space();
+            let count = piece.len().min(space.len());
+            space[..count].copy_from_slice(&piece[..count]);
+            receiver.filled(count);
+            piece = &piece[count..];
+            loop {
+                match receiver.advance() {
+                    Ok(Event::NeedsBytes) => break,
+                    Ok(Event::Message) => {
+                        let (kind, message) = receiver.ready().expect("it said so");
+                        assert!(message.len() <= MESSAGE_BYTES);
+                        assert!(kind == MessageKind::Binary || std::str::from_utf8(message).is_ok());
+                        session.messages.push((kind, message.to_vec()));
+                        receiver.taken();
+                    }
+                    Ok(Event::Ping(payload)) => session.pings.push(payload.as_slice().to_vec()),
+                    Ok(Event::Pong) => {}
+                    Ok(Event::Close(close)) => {
+                        session.end = Some(Ok(close));
+                        return session;
+                    }
+                    Err(violation) => {
+                        session.end = Some(Err(violation));
+                        return session;
+                    }
+                }
+            }
+        }
+    }
+    session
+}
+
+/// Inflates bytes of a client in one piece and in pieces of `step`; deflates them and inflates the result; and reads them as an offer.
+///
+/// # Panics
+/// If the pieces matter, the way there and back changes anything, or more memory is taken than the limit allows.
+pub fn websocket_deflate(bytes: &[u8], step: usize, window_bits: u8) {
+    let _offer = DeflateAgreement::negotiate(std::iter::once(bytes));
+    let window_bits = window_bits.clamp(9, 15);
+    assert_eq!(inflate(bytes, bytes.len(), window_bits), inflate(bytes, step, window_bits));
+    let mut deflated = Vec::new();
+    Deflater::new(std::rc::Rc::default(), window_bits, Takeover::Yes).deflate(bytes, &mut deflated);
+    if bytes.len() <= MESSAGE_BYTES {
+        assert_eq!(inflate(&deflated, step, window_bits).as_deref(), Ok(bytes));
+    }
+}
+
+fn inflate(bytes: &[u8], step: usize, window_bits: u8) -> Result<Vec<u8>, Violation> {
+    let mut inflater = Inflater::new(window_bits, Takeover::Yes);
+    let mut message = Vec::new();
+    for piece in bytes.chunks(step.max(1)) {
+        let inflated = inflater.inflate(piece, &mut message, MESSAGE_BYTES);
+        assert!(message.capacity() <= MESSAGE_BYTES + 1, "{} bytes", message.capacity());
+        inflated?;
+    }
+    inflater.finish(&mut message, MESSAGE_BYTES).map(|()| message)
 }

@@ -92,6 +92,7 @@ impl Supervised {
             tls: None,
             forwarding: defaults::forwarding(),
             access_log: None,
+            websocket: defaults::WEBSOCKET,
             log_level: "info".to_owned(),
             log_format: "text".to_owned(),
         };

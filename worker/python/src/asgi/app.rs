@@ -9,15 +9,15 @@ use std::{
 use pyo3::{Bound, Py, PyAny, PyErr, PyResult, Python, exceptions::PyMemoryError, prelude::PyAnyMethods};
 use slab::Slab;
 use worker::meter::WorkerMeter;
-use worker_server::{App, ConnectionInfo, Exchange, RequestHead};
+use worker_server::{App, ConnectionInfo, Exchange, RequestHead, WebSocket};
 
 use super::{
-    channel::{self, Channel},
+    channel::{self, Channel, Undone},
     known,
     run::{self, Run},
     scope::ScopeBuilder,
     start::{FirstStep, TaskStarter},
-    tls, wait,
+    tls, wait, websocket,
 };
 use crate::{
     object::{Bytes, Owned},
@@ -79,14 +79,22 @@ impl Shared {
     }
 
     /// The application returned before its reply was complete.
-    pub(super) fn report_incomplete(&self, is_started: bool) {
+    pub(super) fn report_undone(&self, undone: Undone) {
         self.meter.application_failed();
-        let message = if is_started {
-            "The ASGI application returned without completing its response"
-        } else {
-            "The ASGI application returned without starting a response"
+        let message = match undone {
+            Undone::Body => "The ASGI application returned without completing its response",
+            Undone::Response => "The ASGI application returned without starting a response",
+            Undone::Handshake => "The ASGI application returned without accepting or denying a WebSocket",
         };
         Python::attach(|py| self.log(py, message, None));
+    }
+
+    /// A request that the exception which is set kept from the application.
+    fn report_stillborn(&self) {
+        Python::attach(|py| {
+            let error = PyErr::take(py).unwrap_or_else(|| PyMemoryError::new_err(()));
+            self.log(py, "A request could not be started", Some(error));
+        });
     }
 
     fn log(&self, py: Python<'_>, message: &str, error: Option<PyErr>) {
@@ -174,6 +182,20 @@ impl AsgiApp {
     }
 
     fn begin(&self, head: &RequestHead<'_>, exchange: Exchange<Bytes>) -> Option<()> {
+        let template = self.prepared_template(head)?;
+        let scope = self.shared.scopes.scope(template, self.tls.get(), head)?;
+        self.run(scope, Channel::object(exchange)?)
+    }
+
+    fn begin_websocket(&self, head: &RequestHead<'_>, socket: WebSocket<Bytes>) -> Option<()> {
+        let template = self.prepared_template(head)?;
+        let scope =
+            self.shared.scopes.websocket_scope(template, self.tls.get(), head, socket.subprotocols())?;
+        self.run(scope, Channel::websocket_object(websocket::Link::new(socket))?)
+    }
+
+    /// The template, with the request's path in it.
+    fn prepared_template(&self, head: &RequestHead<'_>) -> Option<&Owned> {
         let template = self.template(head.connection)?;
         if *self.path.borrow() != head.path {
             self.shared.scopes.set_path(template, head.path)?;
@@ -181,8 +203,10 @@ impl AsgiApp {
             path.clear();
             path.extend_from_slice(head.path);
         }
-        let scope = self.shared.scopes.scope(template, self.tls.get(), head)?;
-        let channel = Channel::object(exchange)?;
+        Some(template)
+    }
+
+    fn run(&self, scope: Owned, channel: Owned) -> Option<()> {
         let run = Run::object(Rc::clone(&self.shared), scope, channel)?;
         if let FirstStep::Suspended(task) = self.shared.starter.start(&run)? {
             let run = Run::of(&run);
@@ -211,12 +235,17 @@ impl App for AsgiApp {
         let begun = self.begin(head, exchange.clone());
         if begun.is_none() {
             exchange.fail();
-            Python::attach(|py| {
-                let error = PyErr::take(py).unwrap_or_else(|| PyMemoryError::new_err(()));
-                self.shared.log(py, "A request could not be started", Some(error));
-            });
+            self.shared.report_stillborn();
         }
         // The application ran: the next request of this turn begins later than this one did.
+        self.shared.reactor.read_clock();
+    }
+
+    fn websocket(&self, head: &RequestHead<'_>, socket: WebSocket<Bytes>) {
+        // A socket that is dropped answers 500.
+        if self.begin_websocket(head, socket).is_none() {
+            self.shared.report_stillborn();
+        }
         self.shared.reactor.read_clock();
     }
 }

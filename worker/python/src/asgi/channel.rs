@@ -16,6 +16,8 @@ use super::{
     known::{Immortal, copy_dict, known, set},
     message::{self, Reply, Sent},
     wait::{Done, Wait},
+    websocket::{self, Returned},
+    websocket_message,
 };
 use crate::{
     coroutine::none,
@@ -68,11 +70,30 @@ pub(super) enum Direction {
     Send,
 }
 
+/// What an application that returned has left undone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Undone {
+    /// It has not started a response.
+    Response,
+    /// It has not completed its response.
+    Body,
+    /// It has neither accepted nor denied a WebSocket.
+    Handshake,
+}
+
 /// The content of the object.
 pub(super) struct Channel {
-    reply: Reply,
+    link: Link,
     receiving: Waiters,
     sending: Waiters,
+}
+
+/// What is on the other side.
+enum Link {
+    /// A request.
+    Http(Reply),
+    /// A WebSocket.
+    WebSocket(Box<websocket::Link>),
 }
 
 /// Futures of awaitables that wait for the same thing. The engine wakes one waker, which wakes all of them; each tries again.
@@ -85,22 +106,49 @@ struct Waiters {
 impl Channel {
     /// Makes the object; None with an exception when there is no memory.
     pub(super) fn object(exchange: Exchange<Bytes>) -> Option<Owned> {
-        let channel =
-            Self { reply: Reply::new(exchange), receiving: Waiters::default(), sending: Waiters::default() };
+        Self::linked(Link::Http(Reply::new(exchange)))
+    }
+
+    /// Makes the object of a WebSocket; None with an exception when there is no memory.
+    pub(super) fn websocket_object(link: websocket::Link) -> Option<Owned> {
+        Self::linked(Link::WebSocket(Box::new(link)))
+    }
+
+    fn linked(link: Link) -> Option<Owned> {
+        let channel = Self { link, receiving: Waiters::default(), sending: Waiters::default() };
         // SAFETY: the interpreter is held and the type was made.
         unsafe { Owned::steal(CHANNEL.object(Some(call), channel)) }
     }
 
-    /// The request's exchange.
-    pub(super) fn exchange(&self) -> &Exchange<Bytes> {
-        &self.reply.exchange
+    /// The application returned. Says what it has left undone, if anything; the engine answers for it.
+    pub(super) fn returned(&self) -> Option<Undone> {
+        match &self.link {
+            Link::Http(reply) if reply.exchange.is_over() => None,
+            Link::Http(reply) => {
+                let undone = if reply.exchange.is_started() { Undone::Body } else { Undone::Response };
+                reply.exchange.fail();
+                Some(undone)
+            }
+            Link::WebSocket(link) => match link.returned() {
+                Returned::InOrder => None,
+                Returned::WithoutAnswer => Some(Undone::Handshake),
+            },
+        }
+    }
+
+    /// The application failed, or will never go on.
+    pub(super) fn fail(&self) {
+        match &self.link {
+            Link::Http(reply) => reply.exchange.fail(),
+            Link::WebSocket(link) => link.socket.fail(),
+        }
     }
 
     /// Tries to complete. None when it must wait; Some(None) with an exception set when Python failed.
     pub(super) fn attempt(&self, direction: Direction) -> Option<Option<Owned>> {
-        match direction {
-            Direction::Receive => {
-                let (taken, body) = self.exchange().receive(|bytes| {
+        match (&self.link, direction) {
+            (Link::Http(Reply { exchange, .. }), Direction::Receive) => {
+                let (taken, body) = exchange.receive(|bytes| {
                     if bytes.is_empty() { Some(known().empty_bytes.owned()) } else { new_bytes(bytes) }
                 });
                 match taken {
@@ -109,9 +157,11 @@ impl Channel {
                     Taken::Disconnected => Some(copy_dict(known().disconnect_message.as_ptr())),
                 }
             }
-            Direction::Send => {
-                (self.exchange().is_over() || self.exchange().room() == Room::Free).then(|| Some(none()))
+            (Link::Http(Reply { exchange, .. }), Direction::Send) => {
+                (exchange.is_over() || exchange.room() == Room::Free).then(|| Some(none()))
             }
+            (Link::WebSocket(link), Direction::Receive) => link.receive(),
+            (Link::WebSocket(link), Direction::Send) => link.has_room().then(|| Some(none())),
         }
     }
 
@@ -140,9 +190,11 @@ impl Channel {
                 channel.waiters(direction).wake();
             });
             waiters.parked.set(Some(key));
-            match direction {
-                Direction::Receive => channel.exchange().wake_on_receive(key.waker()),
-                Direction::Send => channel.exchange().wake_on_room(key.waker()),
+            match (&channel.link, direction) {
+                (Link::Http(reply), Direction::Receive) => reply.exchange.wake_on_receive(key.waker()),
+                (Link::Http(reply), Direction::Send) => reply.exchange.wake_on_room(key.waker()),
+                (Link::WebSocket(link), Direction::Receive) => link.socket.wake_on_receive(key.waker()),
+                (Link::WebSocket(link), Direction::Send) => link.socket.wake_on_room(key.waker()),
             }
         }
         Some(future)
@@ -167,7 +219,13 @@ impl Channel {
 
     fn send(&self, this: *mut PyObject, message: *mut PyObject) -> *mut PyObject {
         // SAFETY: Python passes living objects.
-        match unsafe { message::send(&self.reply, message) } {
+        let sent = unsafe {
+            match &self.link {
+                Link::Http(reply) => message::send(reply, message),
+                Link::WebSocket(link) => message::raising(websocket_message::take(link, message)),
+            }
+        };
+        match sent {
             // SAFETY: as above.
             Some(Sent::Full) => Wait::object(unsafe { Owned::borrow(this) }, Direction::Send),
             Some(Sent::Done) => done(),
@@ -182,18 +240,19 @@ impl Waiters {
         self.parked.set(None);
         let futures = std::mem::take(&mut *self.futures.borrow_mut());
         for future in futures {
-            // SAFETY: a living asyncio future; the interpreter is held. It may have been cancelled since.
+            let text = &known().text;
+            let end = ptr::null_mut::<PyObject>();
+            // SAFETY: a living asyncio future and names, and null after the last argument; the interpreter is held. The future may have
+            // been cancelled since.
             unsafe {
-                let is_done =
-                    Owned::steal(ffi::PyObject_CallMethod(future.as_ptr(), c"done".as_ptr(), ptr::null()));
+                let is_done = ffi::PyObject_CallMethodObjArgs(future.as_ptr(), text.done.as_ptr(), end);
+                let is_done = Owned::steal(is_done);
                 if is_done.is_some_and(|is_done| is_done.as_ptr() == ffi::Py_False()) {
-                    let set = c"set_result".as_ptr();
-                    let format = c"O".as_ptr();
-                    drop(Owned::steal(ffi::PyObject_CallMethod(
+                    drop(Owned::steal(ffi::PyObject_CallMethodObjArgs(
                         future.as_ptr(),
-                        set,
-                        format,
+                        text.set_result.as_ptr(),
                         ffi::Py_None(),
+                        end,
                     )));
                 }
                 // The loop is closed: nobody waits any more.

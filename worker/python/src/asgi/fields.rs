@@ -52,7 +52,7 @@ impl Fields {
         }
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> + Clone {
         // SAFETY: `read` checked every pair, no Python code has run since, and none runs while the engine iterates.
         unsafe {
             let pairs = self.pairs.as_ptr();

@@ -21,10 +21,13 @@ known_texts! {
     client_cert_chain = c"client_cert_chain";
     client_cert_error = c"client_cert_error";
     client_cert_name = c"client_cert_name";
+    bytes = c"bytes";
+    code = c"code";
     #[cfg(Py_3_11)]
     context = c"context";
     #[cfg(Py_3_12)]
     eager_start = c"eager_start";
+    done = c"done";
     extensions = c"extensions";
     file = c"file";
     count = c"count";
@@ -45,22 +48,34 @@ known_texts! {
     more_body = c"more_body";
     path = c"path";
     query_string = c"query_string";
+    reason = c"reason";
     raw_path = c"raw_path";
     root_path = c"root_path";
     empty = c"";
     scheme = c"scheme";
     server = c"server";
     server_cert = c"server_cert";
+    set_result = c"set_result";
     spec_version = c"spec_version";
     // 2.3: what is sent after the client left is dropped without an error. Starlette trusts a server of 2.4 to raise then, and
     // no longer cancels an idle stream by itself.
     spec_version_value = c"2.3";
     state = c"state";
+    subprotocol = c"subprotocol";
+    subprotocols = c"subprotocols";
+    text = c"text";
     status = c"status";
     tls = c"tls";
     tls_version = c"tls_version";
     type_ = c"type";
     version = c"version";
+    websocket = c"websocket";
+    websocket_connect = c"websocket.connect";
+    websocket_disconnect = c"websocket.disconnect";
+    websocket_http_response = c"websocket.http.response";
+    websocket_receive = c"websocket.receive";
+    ws = c"ws";
+    wss = c"wss";
     version_value = c"3.0";
     get = c"GET";
     head = c"HEAD";
@@ -80,6 +95,33 @@ pub(super) struct Known {
     /// `{"type": "http.disconnect"}`
     pub(super) disconnect_message: Immortal,
     pub(super) extensions: ExtensionDicts,
+    pub(super) websocket: WebSocketDicts,
+}
+
+/// What every WebSocket needs.
+pub(super) struct WebSocketDicts {
+    /// `{"type": "websocket.connect"}`
+    pub(super) connect_message: Immortal,
+    /// `{"type": "websocket.receive"}`; the payload follows.
+    pub(super) receive_message: Immortal,
+    /// `{"websocket.http.response": {}}`
+    pub(super) extensions: Immortal,
+}
+
+impl WebSocketDicts {
+    fn make(text: &Texts) -> Option<Self> {
+        let connect = new_dict()?;
+        set(&connect, text.type_, &text.websocket_connect.owned())?;
+        let receive = new_dict()?;
+        set(&receive, text.type_, &text.websocket_receive.owned())?;
+        let extensions = new_dict()?;
+        set(&extensions, text.websocket_http_response, &new_dict()?)?;
+        Some(Self {
+            connect_message: Immortal::new(connect),
+            receive_message: Immortal::new(receive),
+            extensions: Immortal::new(extensions),
+        })
+    }
 }
 
 static KNOWN: OnceLock<Known> = OnceLock::new();
@@ -113,6 +155,7 @@ fn make() -> Option<Known> {
     let disconnect_message = new_dict()?;
     set(&disconnect_message, text.type_, &text.http_disconnect.owned())?;
     Some(Known {
+        websocket: WebSocketDicts::make(&text)?,
         text,
         empty_bytes,
         request_message: Immortal::new(request_message),

@@ -121,7 +121,12 @@ impl From<PyErr> for Refused {
 /// `message` is alive and the interpreter is held.
 pub(super) unsafe fn send(reply: &Reply, message: *mut PyObject) -> Option<Sent> {
     // SAFETY: the caller's promise.
-    match unsafe { take(reply, message) } {
+    raising(unsafe { take(reply, message) })
+}
+
+/// Sets the exception of a message that is refused.
+pub(super) fn raising(taken: Result<Sent, Refused>) -> Option<Sent> {
+    match taken {
         Ok(sent) => Some(sent),
         Err(Refused::AlreadySet) => None,
         Err(Refused::With(error)) => {
@@ -131,6 +136,8 @@ pub(super) unsafe fn send(reply: &Reply, message: *mut PyObject) -> Option<Sent>
         }
     }
 }
+
+const EXPECTED: &str = "an HTTP application sends 'http.response.start' and 'http.response.body'";
 
 unsafe fn take(reply: &Reply, message: *mut PyObject) -> Result<Sent, Refused> {
     let text = &known().text;
@@ -144,12 +151,12 @@ unsafe fn take(reply: &Reply, message: *mut PyObject) -> Result<Sent, Refused> {
             b"http.response.pathsend" => extensions::take_path(reply, message),
             b"http.response.zerocopysend" => extensions::take_file(reply, message),
             b"http.response.early_hint" => extensions::take_early_hint(reply, message),
-            _ => Err(unexpected(&kind)),
+            _ => Err(unexpected(&kind, EXPECTED)),
         }
     }
 }
 
-unsafe fn take_start(reply: &Reply, message: *mut PyObject) -> Result<Sent, Refused> {
+pub(super) unsafe fn take_start(reply: &Reply, message: *mut PyObject) -> Result<Sent, Refused> {
     let text = &known().text;
     // SAFETY: the caller's promise; all objects read here are kept alive by `headers` and `status`.
     unsafe {
@@ -184,7 +191,7 @@ unsafe fn take_start(reply: &Reply, message: *mut PyObject) -> Result<Sent, Refu
     }
 }
 
-unsafe fn take_body(reply: &Reply, message: *mut PyObject) -> Result<Sent, Refused> {
+pub(super) unsafe fn take_body(reply: &Reply, message: *mut PyObject) -> Result<Sent, Refused> {
     let known = known();
     // SAFETY: the caller's promise, passed on.
     unsafe {
@@ -222,14 +229,11 @@ pub(super) fn missing(key: &str) -> Refused {
     PyKeyError::new_err(key.to_owned()).into()
 }
 
-fn unexpected(kind: &Owned) -> Refused {
+pub(super) fn unexpected(kind: &Owned, expected: &str) -> Refused {
     // SAFETY: the interpreter is held.
     let py = unsafe { Python::assume_attached() };
     let kind = kind.bound(py).repr().map(|repr| repr.to_string()).unwrap_or_default();
-    PyRuntimeError::new_err(format!(
-        "unexpected ASGI message type {kind}: an HTTP application sends 'http.response.start' and 'http.response.body'"
-    ))
-    .into()
+    PyRuntimeError::new_err(format!("unexpected ASGI message type {kind}: {expected}")).into()
 }
 
 pub(super) fn wrong_type(what: &str, wanted: &str, found: *mut PyObject) -> Refused {
@@ -267,7 +271,7 @@ pub(super) unsafe fn item(message: *mut PyObject, key: Immortal) -> Result<Optio
 }
 
 /// The bytes of a `str`; None for anything else.
-unsafe fn text_of<'a>(object: *mut PyObject) -> Option<&'a [u8]> {
+pub(super) unsafe fn text_of<'a>(object: *mut PyObject) -> Option<&'a [u8]> {
     // SAFETY: the caller keeps the object alive; the text is cached in it.
     unsafe {
         if ffi::PyUnicode_Check(object) == 0 {

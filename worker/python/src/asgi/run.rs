@@ -16,7 +16,7 @@ use pyo3::{
     prelude::PyAnyMethods,
 };
 
-use super::{app::Shared, channel::Channel};
+use super::{app::Shared, channel::Channel, websocket_message::ClientDisconnected};
 use crate::{
     coroutine::{Coroutine, Stepped, none, raise_from, slots, step, throw_into},
     native_type::{NativeType, slot},
@@ -160,10 +160,8 @@ impl Run {
         match stepped {
             Stepped::Yield(future) => Stepped::Yield(future),
             Stepped::Return(_) => {
-                let exchange = self.channel().exchange();
-                if !exchange.is_over() {
-                    self.shared.report_incomplete(exchange.is_started());
-                    exchange.fail();
+                if let Some(undone) = self.channel().returned() {
+                    self.shared.report_undone(undone);
                 }
                 self.leave();
                 Stepped::Return(none())
@@ -175,7 +173,7 @@ impl Run {
     fn end_with_exception(&self) -> Stepped {
         Python::attach(|py| {
             let error = PyErr::take(py);
-            self.channel().exchange().fail();
+            self.channel().fail();
             self.leave();
             match error {
                 Some(error) if self.shared.is_cancellation(py, &error) => {
@@ -183,6 +181,8 @@ impl Run {
                     error.restore(py);
                     Stepped::Raise
                 }
+                // It let through what `send()` raised: that the client is gone is no failure of the application.
+                Some(error) if error.is_instance_of::<ClientDisconnected>(py) => Stepped::Return(none()),
                 Some(error) => {
                     self.shared.report_exception(py, error);
                     Stepped::Return(none())
@@ -279,7 +279,7 @@ impl Coroutine for Run {
 impl Run {
     fn abandon(&self) {
         if !self.is_over() {
-            self.channel().exchange().fail();
+            self.channel().fail();
             self.leave();
         }
     }

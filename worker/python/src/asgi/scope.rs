@@ -102,6 +102,42 @@ impl ScopeBuilder {
         Some(scope)
     }
 
+    /// The scope of one WebSocket, whose path stands in the template already.
+    pub(super) fn websocket_scope<'s>(
+        &self,
+        template: &Owned,
+        tls: Option<&Owned>,
+        head: &RequestHead<'_>,
+        subprotocols: impl ExactSizeIterator<Item = &'s [u8]>,
+    ) -> Option<Owned> {
+        let Known { text, websocket, .. } = known();
+        let scope = self.scope(template, None, head)?;
+        let scheme = match head.scheme {
+            Scheme::Http => text.ws,
+            Scheme::Https => text.wss,
+        };
+        set(&scope, text.type_, &text.websocket.owned())?;
+        set(&scope, text.scheme, &scheme.owned())?;
+        let extensions = copy_dict(websocket.extensions.as_ptr())?;
+        if let Some(tls) = tls {
+            set(&extensions, text.tls, tls)?;
+        }
+        set(&scope, text.extensions, &extensions)?;
+        // SAFETY: the interpreter is held. The new list is filled below, each place once, before anybody sees it.
+        unsafe {
+            if ffi::PyDict_DelItem(scope.as_ptr(), text.method.as_ptr()) != 0 {
+                return None;
+            }
+            let list = Owned::steal(ffi::PyList_New(subprotocols.len().cast_signed()))?;
+            for (index, subprotocol) in subprotocols.enumerate() {
+                let subprotocol = new_text(subprotocol)?;
+                ffi::PyList_SET_ITEM(list.as_ptr(), index.cast_signed(), subprotocol.into_ptr());
+            }
+            set(&scope, text.subprotocols, &list)?;
+        }
+        Some(scope)
+    }
+
     fn path(&self, path: &[u8]) -> Option<PathObjects> {
         self.paths
             .borrow_mut()

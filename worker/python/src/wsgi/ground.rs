@@ -50,6 +50,7 @@ impl Ground {
             meter,
             http: self.http,
             forwarding: self.forwarding,
+            websocket: None,
             access_log: self.access_log,
             application: Rc::clone(&desk),
             reporter: self.reporter,

@@ -129,7 +129,10 @@ impl<Io: Read + Write + Unpin, C: AsRef<[u8]> + 'static> WebSocketStage<Io, C> {
         if !unread.is_empty() {
             session.receiver.borrow_mut().prepend(unread);
         }
-        service.meter.websocket_opened();
+        let handshake = handshake.map(|handshake| MeteredHandshake {
+            number: service.meter.websocket_opened(handshake.number),
+            ..handshake
+        });
         Self {
             io,
             keepalive: Keepalive::new(now, &limits),
@@ -366,7 +369,6 @@ impl<Io, C> WebSocketStage<Io, C> {
         }
         self.phase = Phase::Closed;
         self.session.lose();
-        self.service.meter.websocket_closed();
         if let Some(handshake) = self.handshake.take() {
             let outcome = RequestOutcome {
                 status: SWITCHED,

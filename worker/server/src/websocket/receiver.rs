@@ -284,6 +284,11 @@ impl Receiver {
         self.raw.len() < HIGH_WATER_BYTES
     }
 
+    /// Whether there are bytes that nobody has looked at.
+    pub(crate) fn has_raw_bytes(&self) -> bool {
+        !self.raw.is_empty()
+    }
+
     /// Whether a buffer must be lent before [`Receiver::space`].
     pub(crate) fn needs_buffer(&self) -> bool {
         self.bytes.is_empty()

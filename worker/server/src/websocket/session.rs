@@ -282,8 +282,10 @@ impl<C> Session<C> {
             }
         };
         receiver.taken();
+        let has_more = receiver.has_raw_bytes();
         drop(receiver);
-        if !had_room || self.input.get() == Input::Ended {
+        // What follows may be a ping or a close, which cannot wait until the app receives again.
+        if has_more || !had_room || self.input.get() == Input::Ended {
             self.turns.notify();
         }
         Received::Message(copied)

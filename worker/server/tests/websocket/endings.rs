@@ -182,3 +182,14 @@ fn an_app_that_fails_or_returns_is_told_to_the_client() {
         assert_eq!(received(&mut rig), served(CLOSE, &close(code, "")));
     }
 }
+
+#[test]
+fn a_close_behind_a_message_is_answered_though_the_app_does_not_receive_again() {
+    let (kept, app) = keeper();
+    let mut rig = open(app);
+    rig.send([frame(TEXT, b"last words"), frame(CLOSE, &close(1000, ""))].concat());
+    assert_eq!(received(&mut rig), b"");
+    assert!(matches!(take(&kept.borrow()[0]), Received::Message(_)));
+    rig.run();
+    assert_eq!(received(&mut rig), served(CLOSE, &close(1000, "")));
+}
