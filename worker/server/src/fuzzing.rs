@@ -1,4 +1,8 @@
-//! Doors for the fuzz targets into the pure parsers, which are nobody else's business. Built with `--cfg fuzzing` only.
+//! Doors for the fuzz targets into the pure parsers, which are nobody else's business. Built with `--cfg fuzzing`, and for the smoke
+//! test, which needs no nightly compiler.
+
+#[cfg(test)]
+mod smoke;
 
 use std::{rc::Rc, time::Duration};
 

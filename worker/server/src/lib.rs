@@ -10,7 +10,7 @@ mod deadline;
 mod drain;
 mod exchange;
 mod forwarded;
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, test))]
 pub mod fuzzing;
 mod http1;
 mod http2;

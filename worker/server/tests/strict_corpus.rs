@@ -8,22 +8,10 @@ use std::path::Path;
 
 use corpus::{Case, Seen};
 use support::{Rig, apps};
-use worker_server::{App, Exchange, RequestHead};
-
-/// An app that shows what it was given, head and body.
-fn describing() -> impl App<Chunk = Vec<u8>> {
-    apps::Script(|head: &RequestHead<'_>, exchange: Exchange<Vec<u8>>| {
-        let described = apps::describe(head);
-        apps::collect(exchange, move |exchange, body| {
-            let text = format!("{described} {}", body.escape_ascii());
-            apps::reply(exchange, 200, &[], text.trim_end().as_bytes());
-        });
-    })
-}
 
 /// What came back, and whether the connection is closed.
 fn play<'a>(pieces: impl Iterator<Item = &'a [u8]>, name: &str) -> (String, bool) {
-    let mut rig = Rig::new(describing());
+    let mut rig = Rig::new(apps::describing());
     for piece in pieces {
         // What a client sends behind a close is its own affair.
         let is_open = !rig.wire.output_ended();

@@ -125,6 +125,17 @@ pub fn collect(
     spawn(Collect { exchange, body: Vec::new(), then: Some(then) });
 }
 
+/// An app that shows what it was given, head and body.
+pub fn describing() -> impl App<Chunk = Vec<u8>> {
+    Script(|head: &RequestHead<'_>, exchange: Exchange<Vec<u8>>| {
+        let described = describe(head);
+        collect(exchange, move |exchange, body| {
+            let text = format!("{described} {}", body.escape_ascii());
+            reply(exchange, 200, &[], text.trim_end().as_bytes());
+        });
+    })
+}
+
 /// The site: what each path does is its name.
 pub fn site() -> impl App<Chunk = Vec<u8>> {
     Script(|head: &RequestHead<'_>, exchange: Exchange<Vec<u8>>| {
