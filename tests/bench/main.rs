@@ -15,6 +15,7 @@ mod process_tree;
 mod processors;
 mod products;
 mod report;
+mod request;
 mod rows;
 mod server;
 mod statistics;
@@ -166,6 +167,7 @@ fn samples(
     let mut bench = Bench { places, processors, row, duration, body: SOME_BODY };
     let body = match row.answer {
         Answer::Exactly(body) => body.as_bytes().to_vec(),
+        Answer::Uniform { bytes } => vec![b'x'; bytes],
         Answer::AsSupervise if contenders.contains(&Contender::Supervise) => {
             bench.first_body(Contender::Supervise)?
         }

@@ -29,6 +29,8 @@ pub(crate) enum Fields {
     HostOnly,
     /// The 14 that a browser sends.
     Browser,
+    /// Those of a POST, whose body has so many bytes.
+    Upload { body_bytes: usize },
 }
 
 /// What is spoken on the connections.
@@ -46,6 +48,10 @@ pub(crate) enum Protocol {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Answer {
     Exactly(&'static str),
+    /// A body of so many bytes, all alike.
+    Uniform {
+        bytes: usize,
+    },
     /// Whatever supervise answers first; the others are made to answer the same.
     AsSupervise,
 }
@@ -178,6 +184,42 @@ pub(crate) const ROWS: &[Row] = &[
             Bound { figure: Figure::LatencyP99Milliseconds, against: Against::Best(ANY_PEER), at_most: 1.25 },
         ],
         others: &[GunicornUvicorn, Hypercorn, Nginx, BareHyper],
+    },
+    Row {
+        name: "echo-10k",
+        title: "ASGI echo of 10 KiB, 64 keep-alive connections",
+        application: Application::Python("bodies:app"),
+        path: "/echo",
+        fields: Fields::Upload { body_bytes: 10 * 1024 },
+        protocol: Protocol::Http1,
+        answer: Answer::Uniform { bytes: 10 * 1024 },
+        workload: KEEP_ALIVE,
+        bounds: &[cpu(GRANIAN, 0.40), cpu(UVICORN, 0.28)],
+        others: &[GunicornAsgi],
+    },
+    Row {
+        name: "echo-64k",
+        title: "ASGI echo of 64 KiB, 64 keep-alive connections",
+        application: Application::Python("bodies:app"),
+        path: "/echo",
+        fields: Fields::Upload { body_bytes: 64 * 1024 },
+        protocol: Protocol::Http1,
+        answer: Answer::Uniform { bytes: 64 * 1024 },
+        workload: KEEP_ALIVE,
+        bounds: &[cpu(GRANIAN, 0.55), cpu(UVICORN, 0.40)],
+        others: &[GunicornAsgi],
+    },
+    Row {
+        name: "download-1m",
+        title: "ASGI download of 1 MiB, 16 keep-alive connections",
+        application: Application::Python("bodies:app"),
+        path: "/",
+        fields: Fields::HostOnly,
+        protocol: Protocol::Http1,
+        answer: Answer::Uniform { bytes: 1024 * 1024 },
+        workload: Workload::Saturated { connections: 16 },
+        bounds: &[cpu(ANY_PEER, 0.85)],
+        others: &[],
     },
     Row {
         name: "http2",
@@ -401,42 +443,7 @@ impl Row {
             }
         }
     }
-
-    /// The whole request.
-    pub(crate) fn request(&self, port: u16) -> Vec<u8> {
-        let mut request = format!("GET {} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n", self.path);
-        match (self.fields, self.workload) {
-            (Fields::Browser, _) => request.push_str(BROWSER_FIELDS),
-            (Fields::HostOnly, Workload::NewConnections { .. }) => request.push_str("Connection: close\r\n"),
-            (
-                Fields::HostOnly,
-                Workload::Saturated { .. }
-                | Workload::H2load { .. }
-                | Workload::WebSocketEcho { .. }
-                | Workload::Paced { .. }
-                | Workload::Start
-                | Workload::Idle { .. },
-            ) => {}
-        }
-        request.push_str("\r\n");
-        request.into_bytes()
-    }
 }
-
-/// With `Host` the 14 fields of a navigation in a current browser.
-const BROWSER_FIELDS: &str = "Connection: keep-alive\r\n\
-    sec-ch-ua: \"Chromium\";v=\"142\", \"Google Chrome\";v=\"142\", \"Not_A Brand\";v=\"99\"\r\n\
-    sec-ch-ua-mobile: ?0\r\n\
-    sec-ch-ua-platform: \"Linux\"\r\n\
-    Upgrade-Insecure-Requests: 1\r\n\
-    User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36\r\n\
-    Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8\r\n\
-    Sec-Fetch-Site: none\r\n\
-    Sec-Fetch-Mode: navigate\r\n\
-    Sec-Fetch-User: ?1\r\n\
-    Sec-Fetch-Dest: document\r\n\
-    Accept-Encoding: gzip, deflate, br, zstd\r\n\
-    Accept-Language: en-GB,en;q=0.9,ko;q=0.8\r\n";
 
 impl Figure {
     /// With its unit.
