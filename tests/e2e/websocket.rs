@@ -77,7 +77,7 @@ fn a_websocket_is_counted_as_a_request_when_it_ends() {
     let server = server(&machine, &python).arguments(["app:app"]).start();
     assert_holds(&python, "messages", server.address());
     let seconds = Duration::from_secs(10);
-    server.wait_for_metric("supervise_http_responses_total", &[("code", "1xx")], 1.0, seconds);
+    server.wait_for_metric("supervise_http_responses_total", &[("code_class", "1xx")], 1.0, seconds);
     server.stop();
 }
 

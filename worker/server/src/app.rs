@@ -182,8 +182,6 @@ pub trait Meter: 'static {
     fn request_refused(&self, status: u16) {
         let _ = status;
     }
-    /// A WebSocket has ended; [`Meter::request_finished`] follows.
-    fn websocket_closed(&self) {}
     /// A connection began with a PROXY header that is none, and was closed.
     fn proxy_header_refused(&self) {}
     /// A connection was closed for a flood of frames: resets, or frames that carry nothing.
