@@ -77,7 +77,8 @@ pub fn check(files: &TlsFiles, settings: &TlsSettings) -> Expected<Vec<Certifica
 }
 
 impl Certificates {
-    /// Reads, proves, and puts in service. Tickets of `before`, the generation that this one replaces, stay good.
+    /// Reads, proves, and puts in service. Tickets of `before`, the generation that this one replaces, stay good if it would
+    /// have let in the same clients by the same certificates.
     ///
     /// # Errors
     /// As [`check`]; 71 when the system has no memory or no descriptor left.
@@ -86,7 +87,10 @@ impl Certificates {
         let read = marks(files);
         let proven = proof::prove(files, settings.client_certificates, now_s())?;
         let mut ticket_keys = vec![fresh_key()?];
-        ticket_keys.extend(before.and_then(|before| before.ticket_keys.first().copied()));
+        let same = before.filter(|before| {
+            before.proven == proven && before.client_certificates == settings.client_certificates
+        });
+        ticket_keys.extend(same.and_then(|before| before.ticket_keys.first().copied()));
         let memory =
             CredentialMemory::new(&credentials(&proven, &ticket_keys)).map_err(|error| no_memory(&error))?;
         Ok(Self {
@@ -125,7 +129,12 @@ impl Certificates {
             self.read.clone_from(&self.seen);
             match proof::prove(&self.files, self.client_certificates, now_s()) {
                 Ok(proven) if proven == self.proven && !ticket_key_is_old => return Look::Unchanged,
-                Ok(proven) => self.proven = proven,
+                Ok(proven) if proven == self.proven => {}
+                Ok(proven) => {
+                    self.proven = proven;
+                    // A resumed session shows no certificate and proves none: what began under the old ones must not go on.
+                    self.ticket_keys.clear();
+                }
                 Err(error) => return Look::Refused(error),
             }
         } else if !ticket_key_is_old {

@@ -73,7 +73,12 @@ fn decrypted(section: &str, path: &Path, password: &Password) -> Expected<String
     let (_, document) = SecretDocument::from_pem(section).map_err(|error| broken(&error))?;
     let encrypted = EncryptedPrivateKeyInfo::try_from(document.as_bytes()).map_err(|error| broken(&error))?;
     let key = encrypted.decrypt(password).map_err(|error| match error {
-        pkcs8::Error::EncryptedPrivateKey(pkcs8::pkcs5::Error::DecryptFailed) => {
+        // A wrong password gives noise, which has no proper end or, once in 256 times, is no key. The crate gives one failure
+        // the names of both directions.
+        pkcs8::Error::EncryptedPrivateKey(
+            pkcs8::pkcs5::Error::DecryptFailed | pkcs8::pkcs5::Error::EncryptFailed,
+        )
+        | pkcs8::Error::Asn1(_) => {
             refusal("tls/wrong-password", format!("the password does not open the private key {name}"))
                 .help("a password file holds the password in its first line, and nothing before or after it")
         }
