@@ -223,7 +223,7 @@ pub fn websocket_deflate(bytes: &[u8], step: usize, window_bits: u8) {
     let window_bits = window_bits.clamp(9, 15);
     assert_eq!(inflate(bytes, bytes.len(), window_bits), inflate(bytes, step, window_bits));
     let mut deflated = Vec::new();
-    Deflater::new(std::rc::Rc::default(), window_bits, Takeover::Yes).deflate(bytes, &mut deflated);
+    Deflater::new(Rc::default(), window_bits, Takeover::Yes).deflate(bytes, &mut deflated);
     if bytes.len() <= MESSAGE_BYTES {
         assert_eq!(inflate(&deflated, step, window_bits).as_deref(), Ok(bytes));
     }
