@@ -3,8 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::settings::{
-    ForwardedHeader, ForwardingSettings, Http2Settings, HttpSettings, PerMessageDeflate, ProxyProtocol,
-    TrustedPeer, WebSocketMode, WebSocketSettings,
+    AsgiSettings, AutomaticField, ContextVariables, ForwardedHeader, ForwardingSettings, Http2Settings,
+    HttpSettings, OnDisconnect, PerMessageDeflate, ProxyProtocol, ReplyFieldSettings, RootPathMode,
+    SpecVersion, TrustedPeer, WebSocketMode, WebSocketSettings,
     http1::{HalfClose, Http1Settings},
 };
 
@@ -93,6 +94,7 @@ pub fn forwarding() -> ForwardingSettings {
         proxy_allow_ips: here(),
     }
 }
+
 /// Bounds and time limits of WebSockets: uvicorn's.
 pub const WEBSOCKET: WebSocketSettings = WebSocketSettings {
     mode: WebSocketMode::Auto,
@@ -101,3 +103,22 @@ pub const WEBSOCKET: WebSocketSettings = WebSocketSettings {
     ping_timeout_ms: 20_000,
     per_message_deflate: PerMessageDeflate::On,
 };
+
+/// Header fields that every reply has.
+#[must_use]
+pub fn reply_fields() -> ReplyFieldSettings {
+    ReplyFieldSettings { automatic: vec![AutomaticField::Date, AutomaticField::Server], added: Vec::new() }
+}
+
+/// How an ASGI application is called: as uvicorn does.
+#[must_use]
+pub fn asgi() -> AsgiSettings {
+    AsgiSettings {
+        // Starlette trusts a server of 2.4 and later to raise when the client left, and no longer cancels an idle stream by itself.
+        spec_version: SpecVersion::V2_3,
+        root_path: String::new(),
+        root_path_mode: RootPathMode::Prepend,
+        on_disconnect: OnDisconnect::Inform,
+        context_variables: ContextVariables::Inherited,
+    }
+}

@@ -3,26 +3,30 @@
 //! ([`crate::defaults`]) are filled in by whoever reads a command line.
 
 pub mod access_log;
+mod asgi;
 mod cgi;
 mod comma_list;
 mod forwarding;
 pub mod http1;
 mod http2;
+mod reply_fields;
 mod tls;
 mod websocket;
 pub mod wsgi;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
 use self::access_log::AccessLogSettings;
 use self::wsgi::WsgiSettings;
 pub use self::{
+    asgi::{AsgiSettings, ContextVariables, OnDisconnect, RootPath, RootPathMode, SpecVersion},
     cgi::{CgiAuthorization, CgiSettings},
     comma_list::CommaList,
     forwarding::{ForwardedHeader, ForwardingSettings, ProxyProtocol, TrustedPeer, check_forwarded_headers},
     http2::Http2Settings,
+    reply_fields::{AutomaticField, ReplyField, ReplyFieldSettings},
     tls::{ClientCertificates, PlainListeners, TlsSettings, TlsVersion},
     websocket::{PerMessageDeflate, WebSocketMode, WebSocketSettings},
 };
@@ -47,6 +51,8 @@ pub struct WorkerSettings {
     pub access_log: Option<AccessLogSettings>,
     /// WebSockets.
     pub websocket: WebSocketSettings,
+    /// Header fields that every reply has.
+    pub reply_fields: ReplyFieldSettings,
     /// "error", "warn", "info", "debug" or "trace".
     pub log_level: String,
     /// "text" or "json".
@@ -90,6 +96,8 @@ pub struct PythonSettings {
     pub lifespan: Lifespan,
     /// The event loop.
     pub event_loop: EventLoop,
+    /// How an ASGI application is called.
+    pub asgi: AsgiSettings,
     /// A file of KEY=VALUE lines that is put into the environment before the import.
     pub env_file: Option<PathBuf>,
     /// A file (.json, .yaml, .ini) for Python's `logging.config`.
@@ -116,6 +124,8 @@ pub enum Interface {
     Asgi3,
     /// WSGI, whatever it looks like.
     Wsgi,
+    /// ASGI 2, whatever it looks like: called with the scope, it returns a second callable.
+    Asgi2,
 }
 
 /// ASGI lifespan.
@@ -131,7 +141,7 @@ pub enum Lifespan {
 }
 
 /// The asyncio event loop of a Python worker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EventLoop {
     /// uvloop where it can be imported, else asyncio's own.
@@ -140,6 +150,28 @@ pub enum EventLoop {
     Asyncio,
     /// uvloop; its absence is an error.
     Uvloop,
+    /// What `module:attribute`, called without arguments, returns.
+    Factory(String),
+}
+
+impl FromStr for EventLoop {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "asyncio" => Ok(Self::Asyncio),
+            "uvloop" => Ok(Self::Uvloop),
+            _ => match text.split_once(':') {
+                Some((module, attribute)) if !module.is_empty() && !attribute.is_empty() => {
+                    Ok(Self::Factory(text.to_owned()))
+                }
+                Some(_) | None => {
+                    Err(format!("`{text}` is no event loop: write auto, asyncio, uvloop or `module:factory`"))
+                }
+            },
+        }
+    }
 }
 
 /// Bounds and time limits of HTTP.

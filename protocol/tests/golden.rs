@@ -8,9 +8,10 @@ use protocol::{
     frame::{Decoder, encode},
     inherited,
     settings::{
-        Application, CgiAuthorization, CgiSettings, ClientCertificates, EventLoop, Factory, ForwardedHeader,
-        ForwardingSettings, HttpSettings, Interface, Lifespan, PlainListeners, ProxyProtocol, PythonSettings,
-        TlsSettings, TlsVersion, TrustedPeer, WorkerSettings,
+        Application, AsgiSettings, AutomaticField, CgiAuthorization, CgiSettings, ClientCertificates,
+        ContextVariables, EventLoop, Factory, ForwardedHeader, ForwardingSettings, HttpSettings, Interface,
+        Lifespan, OnDisconnect, PlainListeners, ProxyProtocol, PythonSettings, ReplyField,
+        ReplyFieldSettings, RootPathMode, SpecVersion, TlsSettings, TlsVersion, TrustedPeer, WorkerSettings,
         access_log::{AccessLogDestination, AccessLogFormat, AccessLogSettings},
         wsgi::{WorkerClass, WsgiSettings},
     },
@@ -142,6 +143,10 @@ fn plain() -> WorkerSettings {
         forwarding: forwarding(),
         access_log: None,
         websocket: defaults::WEBSOCKET,
+        reply_fields: ReplyFieldSettings {
+            automatic: vec![AutomaticField::Date, AutomaticField::Server],
+            added: vec![ReplyField { name: "x-a".into(), value: "b".into() }],
+        },
         log_level: "info".into(),
         log_format: "text".into(),
     }
@@ -212,6 +217,13 @@ fn every_kind_of_settings() -> Vec<WorkerSettings> {
             },
             lifespan,
             event_loop,
+            asgi: AsgiSettings {
+                spec_version: SpecVersion::V2_5,
+                root_path: "/shop".into(),
+                root_path_mode: RootPathMode::Verbatim,
+                on_disconnect: OnDisconnect::Cancel,
+                context_variables: ContextVariables::Fresh,
+            },
             env_file: None,
             log_config: Some("/srv/logging.ini".into()),
         })
@@ -228,13 +240,13 @@ fn every_kind_of_settings() -> Vec<WorkerSettings> {
         }),
         python(Factory::Auto, Interface::Auto, (WorkerClass::Async, None), Lifespan::Auto, EventLoop::Auto),
         python(Factory::Call, Interface::Asgi3, (WorkerClass::Async, None), Lifespan::On, EventLoop::Asyncio),
-        python(Factory::Call, Interface::Auto, (WorkerClass::Sync, None), Lifespan::Off, EventLoop::Uvloop),
+        python(Factory::Call, Interface::Asgi2, (WorkerClass::Sync, None), Lifespan::Off, EventLoop::Uvloop),
         python(
             Factory::Auto,
             Interface::Wsgi,
             (WorkerClass::Threads, Some(8)),
             Lifespan::Auto,
-            EventLoop::Auto,
+            EventLoop::Factory("my:loop".into()),
         ),
     ]
     .map(|application| WorkerSettings { access_log: access_log(&application), application, ..plain() })

@@ -8,6 +8,7 @@ mod side_by_side;
 mod access_log;
 mod any_language;
 mod asgi_extensions;
+mod asgi_rules;
 mod behind_nginx;
 mod blocked_output;
 mod broken_reload;

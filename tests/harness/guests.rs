@@ -44,6 +44,8 @@ impl Guest {
     pub const DIES_AFTER_READY: Self = Self { name: "dies_after_ready" };
     /// Tells in what surroundings it runs.
     pub const TELLS: Self = Self { name: "tells_app" };
+    /// Keeps to one rule of ASGI after the other.
+    pub const ASGI_RULES: Self = Self { name: "asgi_rules" };
     /// Tells what an application sees of a request.
     pub const SCOPE: Self = Self { name: "scope_app" };
     /// Plain ASGI over WebSocket: echoes, closes, denies, raises and returns by path.

@@ -3,8 +3,9 @@
 use std::{path::PathBuf, str::FromStr};
 
 use clap::{Parser, ValueEnum};
-use protocol::settings::access_log::AccessLogFormat;
-use protocol::settings::{CommaList, ForwardedHeader, ProxyProtocol, TrustedPeer};
+use protocol::settings::{
+    CommaList, EventLoop, ForwardedHeader, ProxyProtocol, TrustedPeer, access_log::AccessLogFormat,
+};
 
 /// Runs one worker without a supervisor: for pods that are supervised from outside.
 #[derive(Debug, Parser)]
@@ -85,7 +86,7 @@ pub struct Cli {
     pub lifespan: Option<LifespanChoice>,
     /// Event loop [default: auto]
     #[arg(long = "loop", value_name = "CHOICE", help_heading = "Python")]
-    pub event_loop: Option<LoopChoice>,
+    pub event_loop: Option<EventLoop>,
     /// KEY=VALUE lines put into the environment before the import
     #[arg(long, value_name = "FILE", help_heading = "Python")]
     pub env_file: Option<PathBuf>,
@@ -141,6 +142,8 @@ pub enum InterfaceChoice {
     Cgi,
     /// WSGI, whatever it looks like.
     Wsgi,
+    /// ASGI 2, whatever it looks like.
+    Asgi2,
 }
 
 /// ASGI lifespan.
@@ -152,17 +155,6 @@ pub enum LifespanChoice {
     On,
     /// Not asked.
     Off,
-}
-
-/// Event loops.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LoopChoice {
-    /// uvloop where it is installed.
-    Auto,
-    /// asyncio's own.
-    Asyncio,
-    /// uvloop.
-    Uvloop,
 }
 
 /// Whether WebSockets are spoken.

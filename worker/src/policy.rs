@@ -1,22 +1,39 @@
-//! From the settings to what the engine is told to believe, for every driver of the engine.
+//! From the settings to what the engine is told to believe and to say, for every driver of the engine.
 
-use protocol::settings::{ForwardedHeader, ForwardingSettings, ProxyProtocol, TrustedPeer};
-use worker_server::{ForwardedField, Forwarding, Policy, ProxyVersions};
+use protocol::settings::{
+    AutomaticField, ForwardedHeader, ForwardingSettings, ProxyProtocol, ReplyFieldSettings, TrustedPeer,
+    WorkerSettings,
+};
+use worker_server::{ForwardedField, Forwarding, Policy, ProxyVersions, ReplyFields};
 
 /// The engine's policy as the settings say it.
 #[must_use]
-pub fn policy(forwarding: &ForwardingSettings) -> Policy {
+pub fn policy(settings: &WorkerSettings) -> Policy {
+    let ForwardingSettings { forwarded_headers, forwarded_allow_ips, proxy_protocol, proxy_allow_ips } =
+        &settings.forwarding;
     Policy {
         forwarding: Forwarding {
-            fields: forwarding.forwarded_headers.iter().map(|header| field(*header)).collect(),
-            from: peers(&forwarding.forwarded_allow_ips),
+            fields: forwarded_headers.iter().map(|header| field(*header)).collect(),
+            from: peers(forwarded_allow_ips),
         },
-        proxy_protocol: match versions(forwarding.proxy_protocol) {
+        proxy_protocol: match versions(*proxy_protocol) {
             None => worker_server::ProxyProtocol::Off,
             Some(versions) => {
-                worker_server::ProxyProtocol::Expected { versions, from: peers(&forwarding.proxy_allow_ips) }
+                worker_server::ProxyProtocol::Expected { versions, from: peers(proxy_allow_ips) }
             }
         },
+        reply_fields: reply_fields(&settings.reply_fields),
+    }
+}
+
+fn reply_fields(settings: &ReplyFieldSettings) -> ReplyFields {
+    let automatic = |field: &AutomaticField| match field {
+        AutomaticField::Date => worker_server::AutomaticField::Date,
+        AutomaticField::Server => worker_server::AutomaticField::Server,
+    };
+    ReplyFields {
+        automatic: settings.automatic.iter().map(automatic).collect(),
+        added: settings.added.iter().map(|field| (field.name.clone(), field.value.clone())).collect(),
     }
 }
 

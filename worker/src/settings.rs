@@ -15,10 +15,7 @@ use protocol::{
 };
 
 use crate::{
-    cli::{
-        Cli, InterfaceChoice, LifespanChoice, LogFormat, LoopChoice, WebSocketChoice,
-        WorkerClass as ClassChoice,
-    },
+    cli::{Cli, InterfaceChoice, LifespanChoice, LogFormat, WebSocketChoice, WorkerClass as ClassChoice},
     error::{StartError, StartErrorKind},
 };
 
@@ -142,6 +139,7 @@ fn unconfigured(application: Application) -> WorkerSettings {
         forwarding: defaults::forwarding(),
         access_log: None,
         websocket: defaults::WEBSOCKET,
+        reply_fields: defaults::reply_fields(),
         log_level: defaults::LOG_LEVEL.to_owned(),
         log_format: defaults::LOG_FORMAT.to_owned(),
     }
@@ -193,6 +191,7 @@ fn application(cli: &Cli) -> Result<Application, StartError> {
         interface: match cli.interface.unwrap_or(InterfaceChoice::Auto) {
             InterfaceChoice::Auto | InterfaceChoice::Cgi => Interface::Auto,
             InterfaceChoice::Asgi3 => Interface::Asgi3,
+            InterfaceChoice::Asgi2 => Interface::Asgi2,
             InterfaceChoice::Wsgi => Interface::Wsgi,
         },
         wsgi: WsgiSettings {
@@ -211,11 +210,8 @@ fn application(cli: &Cli) -> Result<Application, StartError> {
             LifespanChoice::On => Lifespan::On,
             LifespanChoice::Off => Lifespan::Off,
         },
-        event_loop: match cli.event_loop.unwrap_or(LoopChoice::Auto) {
-            LoopChoice::Auto => EventLoop::Auto,
-            LoopChoice::Asyncio => EventLoop::Asyncio,
-            LoopChoice::Uvloop => EventLoop::Uvloop,
-        },
+        event_loop: cli.event_loop.clone().unwrap_or(EventLoop::Auto),
+        asgi: defaults::asgi(),
         env_file: cli.env_file.as_ref().map(|path| directory.join(path)),
         log_config: cli.log_config.as_ref().map(|path| directory.join(path)),
     }))

@@ -112,7 +112,7 @@ impl Worker {
         };
         let service = Service::new(
             limits(&settings.http),
-            policy(&settings.forwarding),
+            policy(settings),
             Rc::new(meter),
             SystemClock,
             TokioTimer::new(),

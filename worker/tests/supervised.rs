@@ -228,6 +228,7 @@ fn a_search_for_python_that_finds_none_is_told_in_full() {
         },
         lifespan: Lifespan::Auto,
         event_loop: EventLoop::Auto,
+        asgi: protocol::defaults::asgi(),
         env_file: None,
         log_config: None,
     };

@@ -1,16 +1,22 @@
 //! The settings as somebody wrote them: every one optional, nothing checked beyond its own text. The command line, the
 //! `SUPERVISE_*` environment and the YAML all give this one type, so a setting has one name, one help text and one form.
 
-use std::{collections::BTreeMap, fmt, path::PathBuf};
+mod layers;
+mod written;
+
+use std::path::PathBuf;
 
 use clap::Args;
-use protocol::settings::{CommaList, ForwardedHeader, ProxyProtocol, TrustedPeer};
-use serde::{Deserialize, Deserializer, de};
+use protocol::settings::{
+    CommaList, EventLoop, ForwardedHeader, ProxyProtocol, ReplyField, RootPath, RootPathMode, SpecVersion,
+    TrustedPeer,
+};
+use serde::Deserialize;
 
 use super::values::tls::{CipherSuites, ClientCertificatesChoice, RedirectHttps, Secret, TlsVersionChoice};
 use super::values::{
     AccessLogFormatChoice, BindAddress, ByteSize, Choice, EnvironmentEntry, HalfCloseChoice, InterfaceChoice,
-    LifespanChoice, LogFormat, LogLevel, LoopChoice, MetricsAddress, Positive, Switch, TimeOrOff, TimeSpan,
+    LifespanChoice, LogFormat, LogLevel, MetricsAddress, Positive, Switch, TimeOrOff, TimeSpan,
     WebSocketChoice, WorkerClass, WorkerCount,
 };
 
@@ -47,7 +53,7 @@ pub struct RawSettings {
     pub graceful_timeout: Option<TimeSpan>,
     /// Environment of the workers; repeatable
     #[arg(short = 'e', long, help_heading = "Workers", value_name = "KEY=VALUE")]
-    #[serde(deserialize_with = "map_or_list")]
+    #[serde(deserialize_with = "written::map_or_list")]
     pub env: Vec<EnvironmentEntry>,
     /// Working directory of the workers [default: where supervise was started]
     #[arg(long, help_heading = "Workers", value_name = "DIR")]
@@ -56,7 +62,7 @@ pub struct RawSettings {
     /// Where to listen: `host:port`, `[::1]:port`, `unix:/path`; port 0 lets the system choose; repeatable
     /// [default: 127.0.0.1:8000, or 0.0.0.0:$PORT]
     #[arg(short = 'b', long, help_heading = "Listen", value_name = "ADDRESS")]
-    #[serde(deserialize_with = "one_or_many")]
+    #[serde(deserialize_with = "written::one_or_many")]
     pub bind: Vec<BindAddress>,
     /// As in uvicorn: host to listen at
     #[arg(long, help_heading = "Listen", value_name = "HOST", conflicts_with = "bind")]
@@ -70,17 +76,17 @@ pub struct RawSettings {
 
     /// Certificate and its chain, PEM: then every --bind speaks TLS; repeatable, one is chosen by the name that a client asks for
     #[arg(long, help_heading = "TLS", value_name = "FILE", alias = "ssl-certfile")]
-    #[serde(deserialize_with = "one_or_many_paths")]
+    #[serde(deserialize_with = "written::one_or_many_paths")]
     pub certfile: Vec<PathBuf>,
     /// Private key, PEM, one for each --certfile [default: in the certificate's file]
     #[arg(long, help_heading = "TLS", value_name = "FILE", alias = "ssl-keyfile")]
-    #[serde(deserialize_with = "one_or_many_paths")]
+    #[serde(deserialize_with = "written::one_or_many_paths")]
     pub keyfile: Vec<PathBuf>,
     /// Not as an option, which everybody can read in the process list: set SUPERVISE_KEYFILE_PASSWORD or use
     /// --keyfile-password-file
     #[arg(long, help_heading = "TLS", value_name = "PASSWORD", alias = "ssl-keyfile-password", hide = true)]
     pub keyfile_password: Option<Secret>,
-    /// File whose first line is the password of the keys [default: SUPERVISE_KEYFILE_PASSWORD]
+    /// File whose first line is the password of the keys [default: the variable SUPERVISE_KEYFILE_PASSWORD]
     #[arg(long, help_heading = "TLS", value_name = "FILE")]
     pub keyfile_password_file: Option<PathBuf>,
     /// Authorities of the clients' certificates, PEM
@@ -100,7 +106,7 @@ pub struct RawSettings {
     pub tls_handshake_timeout: Option<TimeSpan>,
     /// Where plain HTTP is spoken beside TLS; repeatable
     #[arg(long, help_heading = "TLS", value_name = "ADDRESS")]
-    #[serde(deserialize_with = "one_or_many")]
+    #[serde(deserialize_with = "written::one_or_many")]
     pub insecure_bind: Vec<BindAddress>,
     /// Every --insecure-bind sends its clients to https: to the port of the first --bind, or to the one named here
     #[arg(long, help_heading = "TLS", value_name = "true|false|PORT", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
@@ -137,7 +143,7 @@ pub struct RawSettings {
     #[arg(long, help_heading = "HTTP limits", value_name = "SIZE")]
     pub limit_request_body: Option<ByteSize>,
 
-    /// HTTP/2, by ALPN and by prior knowledge: on or off [default: on]
+    /// HTTP/2, by ALPN and by prior knowledge [default: true]
     #[arg(long, help_heading = "HTTP/2", value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub http2: Option<Switch>,
     /// Streams that a client may have open at once [default: 100]
@@ -202,7 +208,7 @@ pub struct RawSettings {
     /// No access log, whatever else is said about it
     #[arg(long, help_heading = "Access log", value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true", conflicts_with = "access_log")]
     pub no_access_log: Option<Switch>,
-    /// Where its lines go: a file, which USR1 reopens, or `-` for standard output [default: -]
+    /// Where its lines go: a file, which USR1 reopens, or `-` for standard output [default: standard output]
     #[arg(long, help_heading = "Access log", value_name = "FILE|-", allow_hyphen_values = true)]
     pub access_logfile: Option<String>,
     /// How a line looks: uvicorn, common, combined, json or a template with gunicorn's atoms, as `%(h)s "%(r)s" %(s)s`
@@ -212,6 +218,16 @@ pub struct RawSettings {
     /// A logger of Python's `logging` gets the lines instead: uvicorn.access, gunicorn.access or any other
     #[arg(long, help_heading = "Access log", value_name = "NAME")]
     pub access_logger: Option<String>,
+    /// Header field of every reply; repeatable
+    #[arg(long, help_heading = "Replies", value_name = "NAME:VALUE")]
+    #[serde(deserialize_with = "written::fields")]
+    pub header: Vec<ReplyField>,
+    /// Send a Server field where the application has none [default: true]
+    #[arg(long, help_heading = "Replies", value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub server_header: Option<Switch>,
+    /// Send a Date field where the application has none [default: true]
+    #[arg(long, help_heading = "Replies", value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub date_header: Option<Switch>,
 
     /// Interpreter [default: $VIRTUAL_ENV, $CONDA_PREFIX, ./.venv, then python3 on PATH]
     #[arg(long, help_heading = "Python", value_name = "PATH")]
@@ -229,10 +245,25 @@ pub struct RawSettings {
     /// ASGI lifespan: auto, on or off [default: auto]
     #[arg(long, help_heading = "Python", value_name = "MODE")]
     pub lifespan: Option<LifespanChoice>,
-    /// Event loop: auto (uvloop where it is installed), asyncio or uvloop [default: auto]
+    /// Event loop: auto (uvloop where it is installed), asyncio, uvloop, or `module:factory` [default: auto]
     #[arg(long = "loop", help_heading = "Python", value_name = "LOOP")]
     #[serde(rename = "loop")]
-    pub event_loop: Option<LoopChoice>,
+    pub event_loop: Option<Choice<EventLoop>>,
+    /// Version of ASGI in the scope: 2.3 (sending to a client that left does nothing) or 2.5 (it raises an OSError) [default: 2.3]
+    #[arg(long, help_heading = "Python", value_name = "VERSION")]
+    pub asgi_spec_version: Option<Choice<SpecVersion>>,
+    /// Where the application is mounted, as `/shop`: the `root_path` of ASGI
+    #[arg(long, help_heading = "Python", value_name = "PATH")]
+    pub root_path: Option<Choice<RootPath>>,
+    /// prepend (the proxy took the root path off, and it is put back) or verbatim (the path still has it) [default: prepend]
+    #[arg(long, help_heading = "Python", value_name = "MODE")]
+    pub root_path_mode: Option<Choice<RootPathMode>>,
+    /// Cancel the task of a request whose client left [default: false]
+    #[arg(long, help_heading = "Python", value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub cancel_on_disconnect: Option<Switch>,
+    /// Begin each request without context variables, instead of with those of the start-up [default: false]
+    #[arg(long, help_heading = "Python", value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub reset_contextvars: Option<Switch>,
     /// WSGI: body of a request that is read before the application is called [default: 1MiB]
     #[arg(long, help_heading = "Python", value_name = "SIZE")]
     pub wsgi_request_buffer: Option<ByteSize>,
@@ -277,128 +308,6 @@ pub struct RawSettings {
 }
 
 impl RawSettings {
-    /// These settings, and where they say nothing those of `below`.
-    #[must_use]
-    pub fn over(mut self, mut below: Self) -> Self {
-        self.protocols_over(&mut below);
-        // The three spellings of the address are one setting.
-        if !self.bind.is_empty() || self.host.is_some() || self.port.is_some() {
-            below.bind.clear();
-            below.host = None;
-            below.port = None;
-        }
-        if self.bind.is_empty() {
-            self.bind = std::mem::take(&mut below.bind);
-        }
-        // Certificates and their keys go together.
-        if self.certfile.is_empty() && self.keyfile.is_empty() {
-            self.certfile = std::mem::take(&mut below.certfile);
-            self.keyfile = std::mem::take(&mut below.keyfile);
-        }
-        if self.insecure_bind.is_empty() {
-            self.insecure_bind = std::mem::take(&mut below.insecure_bind);
-        }
-        // The same setting in both senses.
-        if self.access_log.is_some() || self.no_access_log.is_some() {
-            below.access_log = None;
-            below.no_access_log = None;
-        }
-        // A name that both layers set keeps the value of the upper one, because later entries win.
-        self.env.splice(0..0, std::mem::take(&mut below.env));
-        self.fall_back_to(below);
-        self
-    }
-
-    /// Takes from `below` each value that is not there, for settings that are independent of each other.
-    fn fall_back_to(&mut self, below: Self) {
-        macro_rules! fall_back {
-            ($($field:ident),* $(,)?) => { $(self.$field = self.$field.take().or(below.$field);)* };
-        }
-        fall_back!(
-            app,
-            worker_class,
-            workers,
-            threads,
-            max_surge,
-            timeout,
-            boot_timeout,
-            graceful_timeout,
-            chdir,
-            host,
-            port,
-            metrics,
-            keyfile_password,
-            keyfile_password_file,
-            ca_certs,
-            cert_reqs,
-            ciphers,
-            tls_minimum_version,
-            tls_handshake_timeout,
-            redirect_https,
-            keep_alive,
-            header_read_timeout,
-            body_read_timeout,
-            write_timeout,
-            drain_linger,
-            half_close,
-            limit_request_line,
-            limit_request_head,
-            limit_request_fields,
-            limit_request_body,
-            proxy_headers,
-            forwarded_headers,
-            forwarded_allow_ips,
-            proxy_protocol,
-            proxy_allow_ips,
-            access_log,
-            no_access_log,
-            access_logfile,
-            access_logformat,
-            access_logger,
-            python,
-            app_dir,
-            factory,
-            interface,
-            lifespan,
-            event_loop,
-            env_file,
-            log_config,
-            ws,
-            ws_max_size,
-            ws_ping_interval,
-            ws_ping_timeout,
-            ws_per_message_deflate,
-            pid,
-            log_level,
-            log_format,
-            welcome,
-        );
-    }
-
-    /// The same for what only some protocols and interfaces have.
-    fn protocols_over(&mut self, below: &mut Self) {
-        macro_rules! fall_back {
-            ($($field:ident),* $(,)?) => { $(self.$field = self.$field.take().or(below.$field.take());)* };
-        }
-        fall_back!(
-            http2,
-            http2_max_concurrent_streams,
-            http2_max_header_list_size,
-            http2_max_frame_size,
-            http2_initial_window_size,
-            http2_connection_window_size,
-            http2_send_buffer_size,
-            http2_max_pending_resets,
-            http2_max_local_resets,
-            http2_max_idle_frames,
-            cgi_timeout,
-            cgi_processes,
-            cgi_pass_authorization,
-            wsgi_request_buffer,
-            wsgi_reply_buffer,
-        );
-    }
-
     /// The names of all settings, as the YAML has them.
     #[must_use]
     pub fn names() -> Vec<String> {
@@ -409,64 +318,6 @@ impl RawSettings {
 
 fn yaml_name(flag: &str) -> String {
     flag.replace('-', "_")
-}
-
-/// `bind: A` and `bind: [A, B]`; in the environment `A,B`.
-fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<BindAddress>, D::Error> {
-    struct Addresses;
-    impl<'de> de::Visitor<'de> for Addresses {
-        type Value = Vec<BindAddress>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an address or a list of addresses")
-        }
-
-        fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
-            text.split(',').map(|address| address.trim().parse().map_err(E::custom)).collect()
-        }
-
-        fn visit_seq<A: de::SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-            let mut addresses = Vec::new();
-            while let Some(address) = list.next_element()? {
-                addresses.push(address);
-            }
-            Ok(addresses)
-        }
-    }
-    deserializer.deserialize_any(Addresses)
-}
-
-/// `certfile: A` and `certfile: [A, B]`; in the environment `A,B`.
-fn one_or_many_paths<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PathBuf>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged, expecting = "write a path or a list of paths")]
-    enum Written {
-        One(String),
-        Many(Vec<PathBuf>),
-    }
-    match Written::deserialize(deserializer)? {
-        Written::One(text) => Ok(text.split(',').map(|path| PathBuf::from(path.trim())).collect()),
-        Written::Many(paths) => Ok(paths),
-    }
-}
-
-/// `env: {KEY: VALUE}` and `env: [KEY=VALUE]`.
-fn map_or_list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<EnvironmentEntry>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(
-        untagged,
-        expecting = "write a map of names and texts (numbers in quotes), or a list of KEY=VALUE"
-    )]
-    enum Written {
-        Map(BTreeMap<String, String>),
-        List(Vec<EnvironmentEntry>),
-    }
-    match Written::deserialize(deserializer)? {
-        Written::Map(map) => {
-            Ok(map.into_iter().map(|(name, value)| EnvironmentEntry { name, value }).collect())
-        }
-        Written::List(list) => Ok(list),
-    }
 }
 
 #[cfg(test)]

@@ -3,9 +3,11 @@
 //! A pure function of the layers and the environment passed in: no file, no process state.
 
 mod access_log;
+mod asgi;
 mod cgi;
 mod forwarding;
 mod http2;
+mod reply_fields;
 pub mod tls;
 mod websocket;
 mod wsgi;
@@ -150,6 +152,7 @@ pub fn settle(raw: RawSettings, surroundings: &Surroundings) -> Expected<Setting
             tls: worker_tls,
             forwarding: forwarding::settle(&raw, surroundings)?,
             access_log,
+            reply_fields: reply_fields::settle(&raw),
             log_level: log_level.0.as_str().to_ascii_lowercase(),
             log_format: match log_format {
                 LogFormat::Json => "json".to_owned(),
@@ -211,7 +214,8 @@ fn application(
         interface: raw.interface.map_or(Interface::Auto, InterfaceChoice::of_python),
         wsgi: wsgi::settle(raw, workers, remarks)?,
         lifespan: raw.lifespan.map_or(Lifespan::Auto, |choice| choice.0),
-        event_loop: raw.event_loop.map_or(EventLoop::Auto, |choice| choice.0),
+        event_loop: raw.event_loop.as_ref().map_or(EventLoop::Auto, |choice| choice.0.clone()),
+        asgi: asgi::settle(raw),
         env_file: within(&raw.env_file),
         log_config: within(&raw.log_config),
     }))

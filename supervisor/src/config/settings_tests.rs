@@ -117,6 +117,7 @@ fn the_defaults_that_the_help_names_are_the_true_ones() {
     let command = crate::config::raw::RawSettings::augment_args(clap::Command::new("supervise"));
     let mut flags = vec!["m:a".to_owned()];
     let mut flags_of_cgi = vec!["/".to_owned(), "--interface=cgi".to_owned()];
+    let mut flags_of_tls = ["m:a", "--certfile=/c.pem", "--keyfile=/k.pem"].map(str::to_owned).to_vec();
     for argument in command.get_arguments() {
         let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
         let Some((_, default)) = help.split_once("[default: ") else { continue };
@@ -125,8 +126,11 @@ fn the_defaults_that_the_help_names_are_the_true_ones() {
         // Words describe a default that depends on the surroundings.
         if !default.contains([' ', '$']) {
             let flag = format!("--{}={default}", argument.get_long().expect("a flag"));
-            let is_of_cgi = argument.get_help_heading() == Some("CGI");
-            if is_of_cgi { &mut flags_of_cgi } else { &mut flags }.push(flag);
+            match argument.get_help_heading() {
+                Some("CGI") => flags_of_cgi.push(flag),
+                Some("TLS") => flags_of_tls.push(flag),
+                _ => flags.push(flag),
+            }
         }
     }
     assert!(flags.len() > 15, "{flags:?}");
@@ -137,7 +141,12 @@ fn the_defaults_that_the_help_names_are_the_true_ones() {
     };
     named.metrics = MetricsSetting::Default(metrics);
     assert_eq!(named, settled(&["m:a"], &[], "").expect("good"));
-    let flags: Vec<&str> = flags_of_cgi.iter().map(String::as_str).collect();
-    assert!(flags.len() > 4, "{flags:?}");
-    assert_eq!(settled(&flags, &[], ""), settled(&flags[..2], &[], ""));
+    for (flags, needed) in [(flags_of_cgi, 2), (flags_of_tls, 3)] {
+        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+        assert!(flags.len() > needed + 2, "{flags:?}");
+        assert_eq!(
+            settled(&flags, &[], "").expect("good"),
+            settled(&flags[..needed], &[], "").expect("good")
+        );
+    }
 }

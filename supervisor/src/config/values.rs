@@ -363,7 +363,7 @@ mod http1;
 mod websocket;
 
 pub use access_log::AccessLogFormatChoice;
-pub use application::{InterfaceChoice, LifespanChoice, LoopChoice, WorkerClass};
+pub use application::{InterfaceChoice, LifespanChoice, WorkerClass};
 pub use http1::HalfCloseChoice;
 pub use websocket::{TimeOrOff, WebSocketChoice};
 

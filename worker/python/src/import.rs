@@ -56,14 +56,24 @@ pub(crate) fn load<'py>(py: Python<'py>, settings: &PythonSettings) -> Result<Lo
             found => (application, found),
         },
         InterfaceSetting::Asgi3 if application.is_callable() => (application, Interface::Asgi3),
+        InterfaceSetting::Asgi2 if application.is_callable() => (application, Interface::Asgi2),
         InterfaceSetting::Wsgi if application.is_callable() => (application, Interface::Wsgi),
-        InterfaceSetting::Asgi3 | InterfaceSetting::Wsgi => (application, Interface::None),
+        InterfaceSetting::Asgi3 | InterfaceSetting::Asgi2 | InterfaceSetting::Wsgi => {
+            (application, Interface::None)
+        }
+    };
+    let (application, version) = match interface {
+        Interface::Asgi2 => {
+            (single_callable(&application).map_err(|error| broken(py, "asgi2.py", error))?, 2)
+        }
+        Interface::Asgi3 | Interface::Wsgi | Interface::Factory | Interface::None => (application, 3),
     };
     let interface = served_interface(&application, interface, &settings.target)?;
     refuse_idle_settings(settings, interface)?;
-    let name = match interface {
-        Speaks::Asgi => "ASGI 3",
-        Speaks::Wsgi => "WSGI",
+    let name = match (interface, version) {
+        (Speaks::Asgi, 2) => "ASGI 2",
+        (Speaks::Asgi, _) => "ASGI 3",
+        (Speaks::Wsgi, _) => "WSGI",
     };
     Ok(Loaded { application, description: format!("{name} application {}", settings.target), interface })
 }
@@ -206,18 +216,22 @@ fn call_factory<'py>(factory: &Bound<'py, PyAny>, target: &str) -> Result<Bound<
     factory.call0().map_err(|error| broken(factory.py(), target, error))
 }
 
+/// An ASGI 2 application as one of ASGI 3.
+fn single_callable<'py>(application: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let py = application.py();
+    let source = crate::python_source!("asgi2.py");
+    let module = PyModule::from_code(py, source, c"<supervise>/asgi2.py", c"worker_python_asgi2")?;
+    module.getattr("single_callable")?.call1((application,))
+}
+
 fn served_interface(
     application: &Bound<'_, PyAny>,
     interface: Interface,
     target: &str,
 ) -> Result<Speaks, Failure> {
     let refusal = match interface {
-        Interface::Asgi3 => return Ok(Speaks::Asgi),
+        Interface::Asgi3 | Interface::Asgi2 => return Ok(Speaks::Asgi),
         Interface::Wsgi => return Ok(Speaks::Wsgi),
-        Interface::Asgi2 => format!(
-            "{target} is an ASGI 2 application (app(scope) returns a second callable), which cannot be served; \
-             wrap it with asgiref.compatibility.guarantee_single_callable"
-        ),
         Interface::Factory => {
             format!("{target} returned another function without arguments instead of an application")
         }
@@ -239,10 +253,16 @@ fn refuse_idle_settings(settings: &PythonSettings, interface: Speaks) -> Result<
             (WorkerClass::Sync, _) => "--worker-class sync is",
             (WorkerClass::Threads, _) => "--worker-class threads is",
         },
-        Speaks::Wsgi => match (settings.lifespan, settings.event_loop) {
+        Speaks::Wsgi if settings.asgi != protocol::defaults::asgi() => {
+            "one of --root-path, --root-path-mode, --asgi-spec-version, --cancel-on-disconnect and --reset-contextvars is"
+        }
+        Speaks::Wsgi => match (settings.lifespan, &settings.event_loop) {
             (Lifespan::Auto | Lifespan::Off, EventLoop::Auto) => return Ok(()),
             (Lifespan::On, _) => "--lifespan on is",
-            (Lifespan::Auto | Lifespan::Off, EventLoop::Asyncio | EventLoop::Uvloop) => "--loop is",
+            (
+                Lifespan::Auto | Lifespan::Off,
+                EventLoop::Asyncio | EventLoop::Uvloop | EventLoop::Factory(_),
+            ) => "--loop is",
         },
     };
     let refusal = match interface {

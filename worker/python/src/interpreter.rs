@@ -121,7 +121,7 @@ impl Worker {
             python_error(py, "cannot handle signals", signals::reopen_on_signal(py, writer.clone()))?;
         }
         let event_loop = match wants_event_loop(python) {
-            Wanted::Yes => Some(event_loop(py, python.event_loop)?),
+            Wanted::Yes => Some(event_loop(py, &python.event_loop)?),
             Wanted::No => None,
         };
         let doors = Doors { listeners, security };
@@ -155,7 +155,8 @@ impl Worker {
         python_error(py, "cannot use the event loop", host_loop::attach(reactor, event_loop))?;
         answer_pulse(reactor, pulse)?;
         let mut lifespan = start_up(python.lifespan, application, event_loop)?;
-        let shared = Shared::new(event_loop, application, lifespan.state(py), meter.clone(), reactor);
+        let shared =
+            Shared::new(event_loop, application, lifespan.state(py), &python.asgi, meter.clone(), reactor);
         let shared = python_error(py, "cannot prepare for requests", shared)?;
         let over_by = self.serve(event_loop, reactor, doors, meter, shared)?;
         self.finish_access_log(py);
@@ -181,8 +182,8 @@ impl Worker {
             scoreboard: self.inherited.scoreboard,
             evidence: self.inherited.evidence,
             http: settings.http.clone(),
-            forwarding: settings.forwarding.clone(),
             access_log: self.access_log.take(),
+            policy: worker::policy::policy(settings),
             reporter: self.reporter.clone(),
             orders: self.orders.clone(),
             pulse,
@@ -275,8 +276,8 @@ impl Worker {
             scoreboard: self.inherited.scoreboard,
             meter,
             http: settings.http.clone(),
-            forwarding: settings.forwarding.clone(),
             websocket: Some(settings.websocket.clone()),
+            policy: worker::policy::policy(settings),
             application: shared,
             access_log: self.access_log.take(),
             reporter: self.reporter.clone(),
@@ -330,7 +331,9 @@ enum Wanted {
 fn wants_event_loop(python: &PythonSettings) -> Wanted {
     match (python.interface, python.wsgi.worker_class) {
         (InterfaceSetting::Wsgi, _) | (_, WorkerClass::Sync | WorkerClass::Threads) => Wanted::No,
-        (InterfaceSetting::Auto | InterfaceSetting::Asgi3, WorkerClass::Async) => Wanted::Yes,
+        (InterfaceSetting::Auto | InterfaceSetting::Asgi3 | InterfaceSetting::Asgi2, WorkerClass::Async) => {
+            Wanted::Yes
+        }
     }
 }
 
@@ -343,18 +346,24 @@ fn forget_loop(event_loop: &Bound<'_, PyAny>) -> PyResult<()> {
 }
 
 /// The loop that was asked for; the thread's own from now on, so that the application's import finds it.
-fn event_loop(py: Python<'_>, choice: EventLoop) -> Result<Bound<'_, PyAny>, Failure> {
-    let make = || -> PyResult<Bound<'_, PyAny>> {
-        let module = match choice {
-            EventLoop::Asyncio => py.import("asyncio")?,
-            EventLoop::Uvloop => py.import("uvloop")?,
+fn event_loop<'py>(py: Python<'py>, choice: &EventLoop) -> Result<Bound<'py, PyAny>, Failure> {
+    let make = || -> PyResult<Bound<'py, PyAny>> {
+        let factory = match choice {
+            EventLoop::Asyncio => py.import("asyncio")?.getattr("new_event_loop")?,
+            EventLoop::Uvloop => py.import("uvloop")?.getattr("new_event_loop")?,
             EventLoop::Auto => match py.import("uvloop") {
-                Ok(uvloop) => uvloop,
-                Err(error) if error.is_instance_of::<PyImportError>(py) => py.import("asyncio")?,
+                Ok(uvloop) => uvloop.getattr("new_event_loop")?,
+                Err(error) if error.is_instance_of::<PyImportError>(py) => {
+                    py.import("asyncio")?.getattr("new_event_loop")?
+                }
                 Err(error) => return Err(error),
             },
+            EventLoop::Factory(target) => {
+                let (module, attribute) = target.split_once(':').unwrap_or((target, "new_event_loop"));
+                py.import(module)?.getattr(attribute)?
+            }
         };
-        let event_loop = module.call_method0("new_event_loop")?;
+        let event_loop = factory.call0()?;
         py.import("asyncio")?.call_method1("set_event_loop", (&event_loop,))?;
         Ok(event_loop)
     };
@@ -362,6 +371,9 @@ fn event_loop(py: Python<'_>, choice: EventLoop) -> Result<Bound<'_, PyAny>, Fai
         EventLoop::Uvloop if error.is_instance_of::<PyImportError>(py) => Failure::boot(
             "--loop uvloop was asked for but uvloop is not installed in this Python: `pip install uvloop`, or leave --loop away",
         ),
+        EventLoop::Factory(target) => {
+            Failure::boot_with_traceback(py, &format!("--loop {target} makes no event loop"), error)
+        }
         EventLoop::Uvloop | EventLoop::Auto | EventLoop::Asyncio => {
             Failure::boot_with_traceback(py, "cannot make an event loop", error)
         }

@@ -10,17 +10,16 @@ use std::{
 };
 
 use nix::time::{ClockId, clock_gettime};
-use protocol::settings::{ForwardingSettings, HttpSettings, WebSocketSettings};
+use protocol::settings::{HttpSettings, WebSocketSettings};
 use worker::{
     inherited_sockets::Listener,
     limits::{limits, websocket_limits},
     meter::WorkerMeter,
-    policy::policy,
     scoreboard_mapping::Scoreboard,
     supervision::Reporter,
     tls::ListenerSecurity,
 };
-use worker_server::{AccessLog, App, Clock, Drain, Limits, Service};
+use worker_server::{AccessLog, App, Clock, Drain, Limits, Policy, Service};
 
 use crate::{
     accept::{Acceptors, Serving},
@@ -52,9 +51,9 @@ pub(crate) struct Site<S> {
     pub(crate) scoreboard: Scoreboard,
     pub(crate) meter: WorkerMeter,
     pub(crate) http: HttpSettings,
-    pub(crate) forwarding: ForwardingSettings,
     /// None for an application that speaks no WebSocket.
     pub(crate) websocket: Option<WebSocketSettings>,
+    pub(crate) policy: Policy,
     pub(crate) application: S,
     pub(crate) access_log: Option<AccessLog>,
     pub(crate) reporter: Reporter,
@@ -79,7 +78,7 @@ impl<S: Served> Site<S> {
         let drain = Drain::new();
         let service = Service::new(
             self.limits(),
-            policy(&self.forwarding),
+            self.policy,
             Rc::new(self.meter),
             ReactorClock(self.reactor),
             Handle,

@@ -192,6 +192,15 @@ impl<C: AsRef<[u8]> + 'static> Exchange<C> {
         }
     }
 
+    /// Wakes once when the exchange is over: its reply is complete, or its client has left. At once if it is. Replaces an earlier
+    /// waker.
+    pub fn wake_when_over(&self, waker: Waker) {
+        match &self.end {
+            OtherEnd::Http1 { mailbox, epoch } => mailbox.wake_when_over(*epoch, waker),
+            OtherEnd::Http2(stream) => stream.wake_when_over(waker),
+        }
+    }
+
     /// Whether the next part may be sent without waiting.
     #[must_use]
     pub fn room(&self) -> Room {

@@ -39,7 +39,7 @@ pub use drain::{Drain, Gone};
 pub use exchange::{Exchange, Last, ReplyError, Room, Taken};
 pub use forwarded::{ForwardedField, Forwarding, TrustedPeer, TrustedPeers};
 pub use limits::{Compression, HalfClose, Http2Limits, Limits, WebSocketLimits};
-pub use policy::{Policy, ProxyProtocol};
+pub use policy::{AutomaticField, Policy, ProxyProtocol, ReplyFields};
 pub use proxy_protocol::Versions as ProxyVersions;
 pub use service::{Clock, Service};
 pub use tls::{

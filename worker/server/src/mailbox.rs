@@ -37,6 +37,7 @@ pub(crate) struct Mailbox<C> {
     connection: RefCell<Option<Waker>>,
     receive_waker: Cell<Option<Waker>>,
     room_waker: Cell<Option<Waker>>,
+    over_waker: Cell<Option<Waker>>,
     request: Cell<RequestTraits>,
     reply: Cell<Reply>,
     delivery: Cell<Delivery>,
@@ -99,6 +100,7 @@ impl<C> Mailbox<C> {
             connection: RefCell::new(None),
             receive_waker: Cell::new(None),
             room_waker: Cell::new(None),
+            over_waker: Cell::new(None),
             request: Cell::new(RequestTraits {
                 version: Version::Http11,
                 persistence: Persistence::Close,
@@ -178,6 +180,9 @@ impl<C> Mailbox<C> {
         self.output.borrow_mut().discard_held();
         self.wake_receiver();
         self.wake_sender();
+        if let Some(waker) = self.over_waker.take() {
+            waker.wake();
+        }
     }
 
     /// The connection stops reading until the app receives.
@@ -311,6 +316,14 @@ impl<C> Mailbox<C> {
         };
         if is_pending {
             drop(self.receive_waker.replace(Some(waker)));
+        } else {
+            waker.wake();
+        }
+    }
+
+    pub(crate) fn wake_when_over(&self, epoch: u32, waker: Waker) {
+        if self.is_live(epoch) {
+            drop(self.over_waker.replace(Some(waker)));
         } else {
             waker.wake();
         }

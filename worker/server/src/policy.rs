@@ -14,6 +14,26 @@ pub struct Policy {
     pub forwarding: Forwarding,
     /// Whether connections begin with a PROXY header.
     pub proxy_protocol: ProxyProtocol,
+    /// Which fields each reply has.
+    pub reply_fields: ReplyFields,
+}
+
+/// The fields that each reply has, whatever the application says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplyFields {
+    /// Those that the engine makes, where the application has none of its own.
+    pub automatic: Vec<AutomaticField>,
+    /// Those that the operator wrote: valid names in lower case, and values without control characters.
+    pub added: Vec<(String, String)>,
+}
+
+/// A field that the engine makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AutomaticField {
+    /// The time (RFC 9110 §6.6.1).
+    Date,
+    /// The name of the program.
+    Server,
 }
 
 /// Whether connections begin with a PROXY header. Never guessed: a peer either must send one, or its bytes are HTTP from the
@@ -42,12 +62,16 @@ impl ProxyProtocol {
 }
 
 impl Policy {
-    /// Nobody is believed.
+    /// Nobody is believed; replies have the usual fields.
     #[must_use]
     pub fn trusting_nobody() -> Self {
         Self {
             forwarding: Forwarding { fields: Vec::new(), from: TrustedPeers::default() },
             proxy_protocol: ProxyProtocol::Off,
+            reply_fields: ReplyFields {
+                automatic: vec![AutomaticField::Date, AutomaticField::Server],
+                added: Vec::new(),
+            },
         }
     }
 }

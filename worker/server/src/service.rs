@@ -8,12 +8,12 @@ use std::{
 };
 
 use hyper::{
-    header::{DATE, HeaderMap, HeaderValue, SERVER as SERVER_NAME},
+    header::{DATE, HeaderMap, HeaderName, HeaderValue, SERVER as SERVER_NAME},
     rt::Timer,
 };
 
 use crate::{
-    AccessLog, Drain, Limits, Meter, Policy, RequestOutcome,
+    AccessLog, AutomaticField, Drain, Limits, Meter, Policy, RequestOutcome,
     access_log::Entry,
     http1::{date, head::FieldSpan, reply::ReplyFacts},
     inbound::BUFFER_BYTES,
@@ -49,7 +49,12 @@ pub struct Service {
     pub(crate) timer: Box<dyn Timer>,
     pub(crate) drain: Drain,
     access_log: OnceCell<AccessLog>,
-    date: RefCell<DateField>,
+    /// None where replies have no Date but the application's.
+    date: Option<RefCell<DateField>>,
+    /// The Server field; empty where replies have none but the application's.
+    server_line: &'static [u8],
+    /// The fields that the operator added, as lines.
+    added_lines: Vec<u8>,
     read_buffers: RefCell<Vec<Vec<u8>>>,
     reply_buffers: RefCell<Vec<Vec<u8>>>,
     websocket_buffers: RefCell<Vec<Vec<u8>>>,
@@ -78,20 +83,23 @@ impl Service {
         timer: impl Timer + 'static,
         drain: Drain,
     ) -> Rc<Self> {
+        let has = |field| policy.reply_fields.automatic.contains(&field);
         Rc::new(Self {
             limits,
-            policy,
             meter,
             clock: Box::new(clock),
             timer: Box::new(timer),
             drain,
             access_log: OnceCell::new(),
-            date: RefCell::new(DateField::new()),
+            date: has(AutomaticField::Date).then(|| RefCell::new(DateField::new())),
+            server_line: if has(AutomaticField::Server) { SERVER } else { b"" },
+            added_lines: lines(&policy.reply_fields.added),
             read_buffers: RefCell::default(),
             reply_buffers: RefCell::default(),
             websocket_buffers: RefCell::default(),
             deflate_states: Rc::default(),
             field_list: Cell::default(),
+            policy,
         })
     }
 
@@ -160,27 +168,43 @@ impl Service {
         self.field_list.set(fields);
     }
 
-    /// Appends the Date and Server fields that the app has not set.
+    /// Appends the Date and Server fields that the app has not set, and those that the operator added.
     pub(crate) fn stamp(&self, out: &mut Vec<u8>, facts: &ReplyFacts) {
-        if !facts.has_date {
-            self.date.borrow_mut().append(out, self.clock.unix_seconds());
+        if !facts.has_date
+            && let Some(date) = &self.date
+        {
+            date.borrow_mut().append(out, self.clock.unix_seconds());
         }
         if !facts.has_server {
-            out.extend_from_slice(SERVER);
+            out.extend_from_slice(self.server_line);
         }
+        out.extend_from_slice(&self.added_lines);
     }
 }
 
 impl Service {
-    /// Adds the Date and Server fields that the app has not set.
+    /// Adds the Date and Server fields that the app has not set, and those that the operator added.
     pub(crate) fn stamp_fields(&self, fields: &mut HeaderMap, facts: &ReplyFacts) {
-        if !facts.has_date {
-            fields.insert(DATE, self.date.borrow_mut().value(self.clock.unix_seconds()));
+        if !facts.has_date
+            && let Some(date) = &self.date
+        {
+            fields.insert(DATE, date.borrow_mut().value(self.clock.unix_seconds()));
         }
-        if !facts.has_server {
+        if !facts.has_server && !self.server_line.is_empty() {
             fields.insert(SERVER_NAME, SERVER_VALUE);
         }
+        for (name, value) in &self.policy.reply_fields.added {
+            // The driver gives valid ones.
+            if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::from_str(value)) {
+                fields.append(name, value);
+            }
+        }
     }
+}
+
+/// Fields as they stand in a head.
+fn lines(fields: &[(String, String)]) -> Vec<u8> {
+    fields.iter().flat_map(|(name, value)| format!("{name}: {value}\r\n").into_bytes()).collect()
 }
 
 fn keep_spare(spares: &RefCell<Vec<Vec<u8>>>, buffer: Vec<u8>) {

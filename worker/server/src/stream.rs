@@ -66,6 +66,7 @@ pub(crate) struct Stream<C> {
     receiving_since: Cell<Option<Instant>>,
     receive_waker: Cell<Option<Waker>>,
     room_waker: Cell<Option<Waker>>,
+    over_waker: Cell<Option<Waker>>,
     request_bytes: Cell<u64>,
     reply_bytes: Cell<u64>,
     in_flight: Cell<Option<InFlight>>,
@@ -194,6 +195,7 @@ impl<C> Stream<C> {
             receiving_since: Cell::new(None),
             receive_waker: Cell::new(None),
             room_waker: Cell::new(None),
+            over_waker: Cell::new(None),
             request_bytes: Cell::new(0),
             reply_bytes: Cell::new(0),
             in_flight: Cell::new(Some(InFlight { number, started })),
@@ -256,6 +258,14 @@ impl<C> Stream<C> {
         }
     }
 
+    pub(crate) fn wake_when_over(&self, waker: Waker) {
+        if self.is_live() {
+            drop(self.over_waker.replace(Some(waker)));
+        } else {
+            waker.wake();
+        }
+    }
+
     fn wake_receiver(&self) {
         self.receiving_since.set(None);
         if let Some(waker) = self.receive_waker.take() {
@@ -302,6 +312,9 @@ impl<C> Stream<C> {
         }
         self.wake_receiver();
         self.wake_sender();
+        if let Some(waker) = self.over_waker.take() {
+            waker.wake();
+        }
     }
 
     fn pop_part(&self) -> Option<Part<C>> {

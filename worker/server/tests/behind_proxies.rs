@@ -41,6 +41,7 @@ fn policy(versions: ProxyVersions) -> Policy {
             from: std::iter::once(balancer).collect(),
         },
         proxy_protocol: ProxyProtocol::Expected { versions, from: std::iter::once(balancer).collect() },
+        ..Policy::trusting_nobody()
     }
 }
 

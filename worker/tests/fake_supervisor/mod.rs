@@ -93,6 +93,7 @@ impl Supervised {
             forwarding: defaults::forwarding(),
             access_log: None,
             websocket: defaults::WEBSOCKET,
+            reply_fields: defaults::reply_fields(),
             log_level: "info".to_owned(),
             log_format: "text".to_owned(),
         };

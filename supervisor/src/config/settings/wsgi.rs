@@ -44,7 +44,7 @@ pub(super) fn settle(raw: &RawSettings, workers: u32, remarks: &mut Vec<String>)
 
 fn refuse_other_interfaces(raw: &RawSettings, worker_class: wsgi::WorkerClass) -> Expected<()> {
     let is_asgi = match raw.interface.map(InterfaceChoice::of_python) {
-        Some(Interface::Asgi3) => true,
+        Some(Interface::Asgi3 | Interface::Asgi2) => true,
         None | Some(Interface::Auto | Interface::Wsgi) => false,
     };
     let refused = match worker_class {

@@ -2,7 +2,7 @@
 
 use std::{marker::PhantomData, str::FromStr};
 
-use protocol::settings::{EventLoop, Interface, Lifespan};
+use protocol::settings::{Interface, Lifespan};
 use serde::{Deserialize, Deserializer};
 
 use super::{ScalarVisitor, ValueError, refuse};
@@ -75,12 +75,10 @@ impl FromStr for InterfaceChoice {
         match text {
             "auto" => Ok(Self::Python(Interface::Auto)),
             "asgi3" => Ok(Self::Python(Interface::Asgi3)),
+            "asgi2" => Ok(Self::Python(Interface::Asgi2)),
             "wsgi" => Ok(Self::Python(Interface::Wsgi)),
             "cgi" => Ok(Self::Cgi),
-            "asgi2" => {
-                refuse(format!("the interface `{text}` is not there yet: write auto, asgi3, wsgi or cgi"))
-            }
-            _ => refuse(format!("`{text}` is no interface: write auto, asgi3, wsgi or cgi")),
+            _ => refuse(format!("`{text}` is no interface: write auto, asgi3, asgi2, wsgi or cgi")),
         }
     }
 }
@@ -102,24 +100,7 @@ impl FromStr for LifespanChoice {
     }
 }
 
-/// The asyncio event loop, as the worker is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LoopChoice(pub EventLoop);
-
-impl FromStr for LoopChoice {
-    type Err = ValueError;
-
-    fn from_str(text: &str) -> Result<Self, ValueError> {
-        match text {
-            "auto" => Ok(Self(EventLoop::Auto)),
-            "asyncio" => Ok(Self(EventLoop::Asyncio)),
-            "uvloop" => Ok(Self(EventLoop::Uvloop)),
-            _ => refuse(format!("`{text}` is no event loop: write auto, asyncio or uvloop")),
-        }
-    }
-}
-
-read_from_scalars!(WorkerClass, InterfaceChoice, LifespanChoice, LoopChoice);
+read_from_scalars!(WorkerClass, InterfaceChoice, LifespanChoice);
 
 #[cfg(test)]
 mod tests {

@@ -6,6 +6,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use protocol::settings::{AsgiSettings, OnDisconnect};
 use pyo3::{Bound, Py, PyAny, PyErr, PyResult, Python, exceptions::PyMemoryError, prelude::PyAnyMethods};
 use slab::Slab;
 use worker::meter::WorkerMeter;
@@ -34,6 +35,7 @@ pub(crate) struct Shared {
     /// Bound method `logging.getLogger("supervise.error").error`.
     log_error: Py<PyAny>,
     cancelled_error: Py<PyAny>,
+    on_disconnect: OnDisconnect,
     meter: WorkerMeter,
     reactor: &'static Reactor,
 }
@@ -45,12 +47,13 @@ impl Shared {
         event_loop: &Bound<'_, PyAny>,
         application: &Bound<'_, PyAny>,
         state: &Bound<'_, PyAny>,
+        settings: &AsgiSettings,
         meter: WorkerMeter,
         reactor: &'static Reactor,
     ) -> PyResult<Rc<Self>> {
         let py = event_loop.py();
         let fetched = || PyErr::fetch(py);
-        known::prepare().ok_or_else(fetched)?;
+        known::prepare(settings.spec_version).ok_or_else(fetched)?;
         if !(wait::make_types() && run::make_type()) {
             return Err(fetched());
         }
@@ -59,10 +62,11 @@ impl Shared {
         Ok(Rc::new(Self {
             application: application.clone().into(),
             tasks: Suspended::default(),
-            scopes: ScopeBuilder::new(state.clone().into()),
-            starter: TaskStarter::new(event_loop)?,
+            scopes: ScopeBuilder::new(state.clone().into(), settings),
+            starter: TaskStarter::new(event_loop, settings.context_variables)?,
             log_error: logger.getattr("error")?.unbind(),
             cancelled_error: py.import("asyncio")?.getattr("CancelledError")?.unbind(),
+            on_disconnect: settings.on_disconnect,
             meter,
             reactor,
         }))
@@ -184,14 +188,19 @@ impl AsgiApp {
     fn begin(&self, head: &RequestHead<'_>, exchange: Exchange<Bytes>) -> Option<()> {
         let template = self.prepared_template(head)?;
         let scope = self.shared.scopes.scope(template, self.tls.get(), head)?;
-        self.run(scope, Channel::object(exchange)?)
+        let channel = Channel::object(exchange)?;
+        let watched = match self.shared.on_disconnect {
+            OnDisconnect::Inform => None,
+            OnDisconnect::Cancel => Some(channel.clone()),
+        };
+        self.run(scope, channel, watched)
     }
 
     fn begin_websocket(&self, head: &RequestHead<'_>, socket: WebSocket<Bytes>) -> Option<()> {
         let template = self.prepared_template(head)?;
         let scope =
             self.shared.scopes.websocket_scope(template, self.tls.get(), head, socket.subprotocols())?;
-        self.run(scope, Channel::websocket_object(websocket::Link::new(socket))?)
+        self.run(scope, Channel::websocket_object(websocket::Link::new(socket))?, None)
     }
 
     /// The template, with the request's path in it.
@@ -206,11 +215,15 @@ impl AsgiApp {
         Some(template)
     }
 
-    fn run(&self, scope: Owned, channel: Owned) -> Option<()> {
+    /// Runs the application; a task that outlives its first step is cancelled when the client of `watched` leaves.
+    fn run(&self, scope: Owned, channel: Owned, watched: Option<Owned>) -> Option<()> {
         let run = Run::object(Rc::clone(&self.shared), scope, channel)?;
         if let FirstStep::Suspended(task) = self.shared.starter.start(&run)? {
             let run = Run::of(&run);
             if !run.is_over() {
+                if let Some(channel) = watched {
+                    Channel::cancel_with_client(&channel, task.clone(), self.shared.reactor);
+                }
                 run.set_registration(self.shared.tasks.insert(task));
             }
         }
@@ -219,7 +232,7 @@ impl AsgiApp {
 
     fn template(&self, connection: &ConnectionInfo) -> Option<&Owned> {
         if self.template.get().is_none() {
-            let _ = self.template.set(ScopeBuilder::template(connection)?);
+            let _ = self.template.set(self.shared.scopes.template(connection)?);
             if let Some(info) = &connection.tls {
                 let _ = self.tls.set(tls::extension(info)?);
             }

@@ -157,12 +157,39 @@ impl Channel {
                     Taken::Disconnected => Some(copy_dict(known().disconnect_message.as_ptr())),
                 }
             }
+            (Link::Http(reply), Direction::Send) if reply.exchange.is_over() => {
+                Some(message::raising(reply.without_client()).map(|_| none()))
+            }
             (Link::Http(Reply { exchange, .. }), Direction::Send) => {
-                (exchange.is_over() || exchange.room() == Room::Free).then(|| Some(none()))
+                (exchange.room() == Room::Free).then(|| Some(none()))
             }
             (Link::WebSocket(link), Direction::Receive) => link.receive(),
             (Link::WebSocket(link), Direction::Send) => link.has_room().then(|| Some(none())),
         }
+    }
+
+    /// Cancels the request's task when its client leaves before the reply is complete.
+    pub(super) fn cancel_with_client(this: &Owned, task: Owned, reactor: &Reactor) {
+        // SAFETY: the reference is to a channel object, which `this` keeps alive.
+        let channel: &Self = unsafe { NativeType::<Self>::content(this.as_ptr()) };
+        let Link::Http(reply) = &channel.link else { return };
+        let channel_object = this.clone();
+        let key = reactor.park(move || {
+            // SAFETY: a channel object, which the closure keeps alive.
+            let channel: &Self = unsafe { NativeType::<Self>::content(channel_object.as_ptr()) };
+            if matches!(&channel.link, Link::Http(reply) if !reply.is_complete()) {
+                // SAFETY: a living task; a turn of the reactor holds the interpreter.
+                unsafe {
+                    drop(Owned::steal(ffi::PyObject_CallMethod(
+                        task.as_ptr(),
+                        c"cancel".as_ptr(),
+                        ptr::null(),
+                    )));
+                    ffi::PyErr_Clear();
+                }
+            }
+        });
+        reply.exchange.wake_when_over(key.waker());
     }
 
     /// A future that is done when [`Self::attempt`] may succeed. None with an exception set.

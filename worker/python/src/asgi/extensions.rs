@@ -99,7 +99,7 @@ pub(super) unsafe fn take_early_hint(reply: &Reply, message: *mut PyObject) -> R
             .filter_map(|index| Some((b"link".as_slice(), bytes_of(fast_item(links.as_ptr(), index))?)));
         match reply.exchange.early_hint(fields) {
             Ok(room) => Ok(room.into()),
-            Err(ReplyError::Disconnected) => Ok(Sent::Done),
+            Err(ReplyError::Disconnected) => reply.without_client(),
             Err(ReplyError::InvalidHeader) => {
                 Err(PyValueError::new_err("a link has a control character").into())
             }
@@ -138,7 +138,11 @@ pub(super) unsafe fn take_trailers(reply: &Reply, message: *mut PyObject) -> Res
         }
         let all = reply.trailers.take();
         match reply.exchange.trailers(all.iter().flat_map(Fields::iter)) {
-            Ok(()) | Err(ReplyError::Disconnected) => Ok(Sent::Done),
+            Ok(()) => {
+                reply.completed();
+                Ok(Sent::Done)
+            }
+            Err(ReplyError::Disconnected) => reply.without_client(),
             Err(ReplyError::InvalidHeader) => {
                 let message = "a trailer is invalid: malformed, or a field that must not come after the body";
                 Err(PyValueError::new_err(message).into())

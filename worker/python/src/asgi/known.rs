@@ -4,13 +4,15 @@
 
 use std::sync::OnceLock;
 
-use pyo3::ffi;
+use protocol::settings::SpecVersion;
+use pyo3::{PyTypeInfo, Python, create_exception, exceptions::PyConnectionError, ffi};
 
 use super::extensions::ExtensionDicts;
+
 pub(super) use crate::immortal::{Immortal, copy_dict, new_dict, set};
 use crate::{
     immortal::known_texts,
-    object::{Owned, new_bytes},
+    object::{Owned, new_bytes, new_text},
 };
 
 known_texts! {
@@ -57,9 +59,6 @@ known_texts! {
     server_cert = c"server_cert";
     set_result = c"set_result";
     spec_version = c"spec_version";
-    // 2.3: what is sent after the client left is dropped without an error. Starlette trusts a server of 2.4 to raise then, and
-    // no longer cancels an idle stream by itself.
-    spec_version_value = c"2.3";
     state = c"state";
     subprotocol = c"subprotocol";
     subprotocols = c"subprotocols";
@@ -90,6 +89,10 @@ known_texts! {
 pub(super) struct Known {
     pub(super) text: Texts,
     pub(super) empty_bytes: Immortal,
+    /// The version of ASGI that scopes name.
+    pub(super) spec_version_value: Immortal,
+    /// What sending to a client that left raises; None where it does nothing.
+    pub(super) client_disconnected: Option<Immortal>,
     /// `{"type": "http.request", "body": b"", "more_body": False}`
     pub(super) request_message: Immortal,
     /// `{"type": "http.disconnect"}`
@@ -135,15 +138,15 @@ pub(super) fn known() -> &'static Known {
 }
 
 /// Makes the known objects. None when Python has no memory; an exception is set then.
-pub(super) fn prepare() -> Option<()> {
+pub(super) fn prepare(version: SpecVersion) -> Option<()> {
     if KNOWN.get().is_none() {
-        let made = make()?;
+        let made = make(version)?;
         let _ = KNOWN.set(made);
     }
     Some(())
 }
 
-fn make() -> Option<Known> {
+fn make(version: SpecVersion) -> Option<Known> {
     let text = Texts::make()?;
     let empty_bytes = Immortal::new(new_bytes(b"")?);
     // SAFETY: the interpreter is held, and Py_False is immortal.
@@ -158,8 +161,25 @@ fn make() -> Option<Known> {
         websocket: WebSocketDicts::make(&text)?,
         text,
         empty_bytes,
+        spec_version_value: Immortal::new(new_text(version.as_str().as_bytes())?),
+        client_disconnected: match version {
+            SpecVersion::V2_3 => None,
+            SpecVersion::V2_5 => Some(client_disconnected()),
+        },
         request_message: Immortal::new(request_message),
         disconnect_message: Immortal::new(disconnect_message),
         extensions: ExtensionDicts::make()?,
     })
+}
+
+create_exception!(
+    worker_python,
+    ClientDisconnected,
+    PyConnectionError,
+    "The client is gone: nothing can be sent to it."
+);
+
+/// A subclass of OSError (ASGI 2.4), by which ours is told from an application's own.
+fn client_disconnected() -> Immortal {
+    Python::attach(|py| Immortal::new(ClientDisconnected::type_object(py).into_any().into()))
 }

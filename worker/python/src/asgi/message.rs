@@ -58,6 +58,8 @@ enum ReplyEnd {
     Trailers,
     /// Trailers, and nothing else may come before.
     TrailersAlone,
+    /// It is over, and the application ended it.
+    Over,
 }
 
 impl Reply {
@@ -73,10 +75,12 @@ impl Reply {
         send: impl FnOnce(&Exchange<Bytes>, Last) -> Result<Room, ReplyError>,
     ) -> Result<Sent, Refused> {
         let (last, end) = match (self.end.get(), last) {
-            (ReplyEnd::Body, last) => (last, ReplyEnd::Body),
+            (ReplyEnd::Over, _) => return Ok(Sent::Done),
+            (ReplyEnd::Body, Last::No) => (Last::No, ReplyEnd::Body),
+            (ReplyEnd::Body, Last::Yes) => (Last::Yes, ReplyEnd::Over),
             (ReplyEnd::Trailers, Last::No) => (Last::No, ReplyEnd::Trailers),
             (ReplyEnd::Trailers, Last::Yes) => (Last::No, ReplyEnd::TrailersAlone),
-            (ReplyEnd::TrailersAlone, _) if self.exchange.is_over() => return Ok(Sent::Done),
+            (ReplyEnd::TrailersAlone, _) if self.exchange.is_over() => return self.without_client(),
             (ReplyEnd::TrailersAlone, _) => {
                 let message = "the body is complete: 'http.response.trailers' comes next";
                 return Err(PyRuntimeError::new_err(message).into());
@@ -87,14 +91,40 @@ impl Reply {
                 self.end.set(end);
                 return Ok(Sent::from(room));
             }
-            Err(ReplyError::Disconnected) => return Ok(Sent::Done),
+            Err(ReplyError::Disconnected) => return self.without_client(),
             Err(ReplyError::TooLong) => "the body is longer than the reply's Content-Length".to_owned(),
-            Err(ReplyError::TooShort) => "the body is shorter than the reply's Content-Length".to_owned(),
+            Err(ReplyError::TooShort) => {
+                self.end.set(ReplyEnd::Over);
+                "the body is shorter than the reply's Content-Length".to_owned()
+            }
             Err(ReplyError::OutOfOrder | ReplyError::InvalidStatus | ReplyError::InvalidHeader) => {
                 format!("'{kind}' was sent before 'http.response.start'")
             }
         };
         Err(PyRuntimeError::new_err(wrong).into())
+    }
+
+    /// Whether the application has sent all of it.
+    pub(super) fn is_complete(&self) -> bool {
+        self.end.get() == ReplyEnd::Over
+    }
+
+    /// The application sent the end of it.
+    pub(super) fn completed(&self) {
+        self.end.set(ReplyEnd::Over);
+    }
+
+    /// What sending comes to when there is nobody to send to: nothing, or the exception of ASGI 2.4. After the end of the reply it
+    /// is always nothing.
+    pub(super) fn without_client(&self) -> Result<Sent, Refused> {
+        match known().client_disconnected {
+            Some(class) if !self.is_complete() => {
+                // SAFETY: the interpreter is held and the class is immortal.
+                unsafe { ffi::PyErr_SetString(class.as_ptr(), c"the client has disconnected".as_ptr()) };
+                Err(Refused::AlreadySet)
+            }
+            Some(_) | None => Ok(Sent::Done),
+        }
     }
 
     /// Whether trailers may come now.
@@ -176,7 +206,7 @@ pub(super) unsafe fn take_start(reply: &Reply, message: *mut PyObject) -> Result
                 }
                 Ok(Sent::Done)
             }
-            Err(ReplyError::Disconnected) => Ok(Sent::Done),
+            Err(ReplyError::Disconnected) => reply.without_client(),
             Err(ReplyError::InvalidStatus) => {
                 Err(PyValueError::new_err(format!("{status} is no final HTTP status (200 to 999)")).into())
             }

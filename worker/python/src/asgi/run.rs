@@ -16,7 +16,7 @@ use pyo3::{
     prelude::PyAnyMethods,
 };
 
-use super::{app::Shared, channel::Channel, websocket_message::ClientDisconnected};
+use super::{app::Shared, channel::Channel, known::ClientDisconnected};
 use crate::{
     coroutine::{Coroutine, Stepped, none, raise_from, slots, step, throw_into},
     native_type::{NativeType, slot},

@@ -2,8 +2,9 @@
 
 #![expect(unsafe_code, reason = "C API on the request path")]
 
-use std::cell::RefCell;
+use std::{borrow::Cow, cell::RefCell};
 
+use protocol::settings::{AsgiSettings, RootPathMode};
 use pyo3::ffi;
 use worker_server::{ConnectionInfo, Header, Peer, RequestHead, Scheme, Version};
 
@@ -21,24 +22,29 @@ pub(super) struct ScopeBuilder {
     fields: RefCell<ValueCache<Owned>>,
     names: RefCell<ValueCache<Owned>>,
     paths: RefCell<ValueCache<PathObjects>>,
+    /// Where the application is mounted.
+    root_path: Vec<u8>,
+    root_path_mode: RootPathMode,
 }
 
 impl ScopeBuilder {
-    pub(super) fn new(state: Owned) -> Self {
+    pub(super) fn new(state: Owned, settings: &AsgiSettings) -> Self {
         Self {
             state,
             fields: RefCell::new(ValueCache::new()),
             names: RefCell::new(ValueCache::new()),
             paths: RefCell::new(ValueCache::new()),
+            root_path: settings.root_path.clone().into_bytes(),
+            root_path_mode: settings.root_path_mode,
         }
     }
 
     /// What all requests of a connection share, every key of a scope included: a copy of it needs no growth.
-    pub(super) fn template(connection: &ConnectionInfo) -> Option<Owned> {
-        let Known { text, empty_bytes, .. } = known();
+    pub(super) fn template(&self, connection: &ConnectionInfo) -> Option<Owned> {
+        let Known { text, empty_bytes, spec_version_value, .. } = known();
         let asgi = new_dict()?;
         set(&asgi, text.version, &text.version_value.owned())?;
-        set(&asgi, text.spec_version, &text.spec_version_value.owned())?;
+        set(&asgi, text.spec_version, &spec_version_value.owned())?;
         let template = new_dict()?;
         set(&template, text.type_, &text.http.owned())?;
         set(&template, text.asgi, &asgi)?;
@@ -47,7 +53,7 @@ impl ScopeBuilder {
         set(&template, text.client, &client(&connection.peer)?)?;
         set(&template, text.scheme, &scheme(connection.scheme).owned())?;
         set(&template, text.method, &text.get.owned())?;
-        set(&template, text.root_path, &text.empty.owned())?;
+        set(&template, text.root_path, &new_text(&decoded(&self.root_path))?)?;
         set(&template, text.path, &text.empty.owned())?;
         set(&template, text.raw_path, &empty_bytes.owned())?;
         set(&template, text.query_string, &empty_bytes.owned())?;
@@ -60,7 +66,7 @@ impl ScopeBuilder {
     /// Puts a request's path into the template of its connection: the next request often has the same.
     pub(super) fn set_path(&self, template: &Owned, path: &[u8]) -> Option<()> {
         let text = &known().text;
-        let path = self.path(path)?;
+        let path = self.path(&self.root_path, path)?;
         set(template, text.path, &path.text)?;
         set(template, text.raw_path, &path.raw)
     }
@@ -88,6 +94,12 @@ impl ScopeBuilder {
         }
         if head.scheme != head.connection.scheme {
             set(&scope, text.scheme, &scheme(head.scheme).owned())?;
+        }
+        if !head.prefix.is_empty() {
+            let path = self.path(head.prefix, head.path)?;
+            set(&scope, text.root_path, &new_text(&decoded(head.prefix))?)?;
+            set(&scope, text.path, &path.text)?;
+            set(&scope, text.raw_path, &path.raw)?;
         }
         if !head.query.is_empty() {
             set(&scope, text.query_string, &new_bytes(head.query)?)?;
@@ -138,10 +150,17 @@ impl ScopeBuilder {
         Some(scope)
     }
 
-    fn path(&self, path: &[u8]) -> Option<PathObjects> {
-        self.paths
-            .borrow_mut()
-            .get(path, b"", || Some(PathObjects { text: new_text(&decoded(path))?, raw: new_bytes(path)? }))
+    /// The path of an application that is mounted at `root`.
+    fn path(&self, root: &[u8], path: &[u8]) -> Option<PathObjects> {
+        let root = match self.root_path_mode {
+            // `OPTIONS *` is about the server, wherever the application is.
+            RootPathMode::Prepend if path != b"*" => root,
+            RootPathMode::Prepend | RootPathMode::Verbatim => b"",
+        };
+        self.paths.borrow_mut().get(root, path, || {
+            let whole = if root.is_empty() { Cow::Borrowed(path) } else { Cow::Owned([root, path].concat()) };
+            Some(PathObjects { text: new_text(&decoded(&whole))?, raw: new_bytes(&whole)? })
+        })
     }
 
     /// A fresh list, since middlewares change it, of tuples that may be shared, since nobody can.

@@ -5,6 +5,7 @@
 
 #![expect(unsafe_code, reason = "C API on the request path")]
 
+use protocol::settings::ContextVariables;
 use pyo3::{
     Bound, PyAny, PyErr, PyResult, ffi,
     prelude::{PyAnyMethods, PyDictMethods},
@@ -36,7 +37,7 @@ pub(super) struct TaskStarter {
     task_type: Owned,
     /// Keyword arguments of a task; `context` is set anew for each.
     keywords: Owned,
-    /// The context of the moment when the worker became ready. Every request runs in a copy of its own.
+    /// The context of the moment when the worker became ready, or an empty one. Every request runs in a copy of its own.
     base_context: Owned,
     #[cfg(not(Py_3_12))]
     capture: Capture,
@@ -45,14 +46,19 @@ pub(super) struct TaskStarter {
 }
 
 impl TaskStarter {
-    pub(super) fn new(event_loop: &Bound<'_, PyAny>) -> PyResult<Self> {
+    pub(super) fn new(event_loop: &Bound<'_, PyAny>, variables: ContextVariables) -> PyResult<Self> {
         let py = event_loop.py();
         let keywords = PyDict::new(py);
         keywords.set_item("loop", event_loop)?;
         #[cfg(Py_3_12)]
         keywords.set_item("eager_start", true)?;
         // SAFETY: the interpreter is held.
-        let base_context = unsafe { Owned::steal(ffi::PyContext_CopyCurrent()) };
+        let base_context = unsafe {
+            Owned::steal(match variables {
+                ContextVariables::Inherited => ffi::PyContext_CopyCurrent(),
+                ContextVariables::Fresh => ffi::PyContext_New(),
+            })
+        };
         Ok(Self {
             task_type: py.import("asyncio")?.getattr("Task")?.into(),
             keywords: keywords.into_any().into(),

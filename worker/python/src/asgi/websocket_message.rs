@@ -4,26 +4,19 @@
 #![expect(unsafe_code, reason = "C API on the message path")]
 
 use pyo3::{
-    PyErr, create_exception,
-    exceptions::{PyConnectionError, PyRuntimeError, PyValueError},
+    PyErr,
+    exceptions::{PyRuntimeError, PyValueError},
     ffi::{self, PyObject},
 };
 use worker_server::{AcceptError, Last, MessageKind, ReplyError, SendError};
 
 use super::{
     fields::Fields,
-    known::{Immortal, known},
+    known::{ClientDisconnected, Immortal, known},
     message::{Refused, Sent, item, missing, take_body, take_start, text_of, unexpected, wrong_type},
     websocket::Link,
 };
 use crate::object::{Bytes, Owned, text_bytes};
-
-create_exception!(
-    worker_python,
-    ClientDisconnected,
-    PyConnectionError,
-    "The client has closed the WebSocket or is gone: nothing can be sent to it."
-);
 
 const NORMAL_CLOSE: u16 = 1000;
 

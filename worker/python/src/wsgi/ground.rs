@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use protocol::settings::{ForwardingSettings, HttpSettings};
+use protocol::settings::HttpSettings;
 use worker::{
     inherited_sockets::Listener,
     meter::WorkerMeter,
@@ -10,7 +10,7 @@ use worker::{
     supervision::{LoopPulse, Reporter},
     tls::ListenerSecurity,
 };
-use worker_server::AccessLog;
+use worker_server::{AccessLog, Policy};
 
 use super::desk::{Desk, Outlet};
 use crate::{departure::Orders, reactor::Reactor, serving::Site};
@@ -22,8 +22,8 @@ pub(crate) struct Ground {
     pub(crate) scoreboard: Scoreboard,
     pub(crate) evidence: EvidenceTable,
     pub(crate) http: HttpSettings,
-    pub(crate) forwarding: ForwardingSettings,
     pub(crate) access_log: Option<AccessLog>,
+    pub(crate) policy: Policy,
     pub(crate) reporter: Reporter,
     pub(crate) orders: Orders,
     /// None in a worker that runs alone.
@@ -49,9 +49,9 @@ impl Ground {
             scoreboard: self.scoreboard,
             meter,
             http: self.http,
-            forwarding: self.forwarding,
             websocket: None,
             access_log: self.access_log,
+            policy: self.policy,
             application: Rc::clone(&desk),
             reporter: self.reporter,
             orders: self.orders,
