@@ -1,6 +1,6 @@
 //! The defaults that two command lines share: `supervise`, and `worker` when it runs alone. Here, so that none is in two places.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::settings::{
     AsgiSettings, AutomaticField, ContextVariables, ForwardedHeader, ForwardingSettings, Http2Settings,

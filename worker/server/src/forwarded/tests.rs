@@ -1,3 +1,5 @@
+//! What is believed of a proxy's fields, field by field and list by list.
+
 use std::rc::Rc;
 
 use super::{ForwardedField as Field, Forwarding, TrustedPeer};

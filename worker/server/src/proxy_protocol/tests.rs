@@ -1,3 +1,5 @@
+//! PROXY headers of both versions: whole, cut anywhere, and wrong in every part.
+
 use super::{Parsed, Source, Versions, parse};
 use crate::Peer;
 
