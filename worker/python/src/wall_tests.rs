@@ -150,6 +150,7 @@ fn service() -> Rc<Service> {
         head_bytes: 65536,
         header_count: 100,
         body_bytes: None,
+        half_close: worker_server::HalfClose::Leaves,
         websocket: None,
         http2: None,
     };
