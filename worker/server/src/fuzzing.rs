@@ -155,12 +155,15 @@ pub fn forwarded(bytes: &[u8]) {
 /// Largest message of the WebSocket targets, in bytes.
 const MESSAGE_BYTES: usize = 4096;
 
-/// Reads a client's WebSocket frames in one piece and in pieces of `step` bytes, with permessage-deflate if `window_bits` is not 0.
+/// Reads a client's WebSocket frames in one piece and in smaller ones: the first byte says how many bytes each has, the second the window
+/// of permessage-deflate, or 0 for none.
 ///
 /// # Panics
 /// If the two differ.
-pub fn websocket_frames(bytes: &[u8], step: usize, window_bits: u8) {
-    assert_eq!(receive(bytes, bytes.len().max(1), window_bits), receive(bytes, step.max(1), window_bits));
+pub fn websocket_frames(bytes: &[u8]) {
+    let &[step, window_bits, ref bytes @ ..] = bytes else { return };
+    let in_pieces = receive(bytes, usize::from(step).max(1), window_bits);
+    assert_eq!(receive(bytes, bytes.len().max(1), window_bits), in_pieces);
 }
 
 /// What a client's frames come to.
@@ -204,7 +207,7 @@ fn receive(bytes: &[u8], step: usize, window_bits: u8) -> Session {
                         return session;
                     }
                     Err(violation) => {
-                        session.end = Some(Err(violation));
+                        session.end = Some(Err(named_alike(violation)));
                         return session;
                     }
                 }
@@ -214,11 +217,31 @@ fn receive(bytes: &[u8], step: usize, window_bits: u8) -> Session {
     session
 }
 
-/// Inflates bytes of a client in one piece and in pieces of `step`; deflates them and inflates the result; and reads them as an offer.
+/// What is wrong with a message in more than one way is named by the first that is found, and that depends on the pieces.
+fn named_alike(violation: Violation) -> Violation {
+    match violation {
+        Violation::Text | Violation::Deflate | Violation::TooBig => Violation::Text,
+        protocol @ (Violation::ReservedBits
+        | Violation::UnknownOpcode
+        | Violation::Unmasked
+        | Violation::FragmentedControl
+        | Violation::LongControl
+        | Violation::Length
+        | Violation::UnexpectedContinuation
+        | Violation::ExpectedContinuation
+        | Violation::CloseCode
+        | Violation::CloseReason) => protocol,
+    }
+}
+
+/// Inflates bytes of a client in one piece and in smaller ones; deflates them and inflates the result; and reads them as an offer. The first
+/// byte says how many bytes each piece has, the second the window.
 ///
 /// # Panics
 /// If the pieces matter, the way there and back changes anything, or more memory is taken than the limit allows.
-pub fn websocket_deflate(bytes: &[u8], step: usize, window_bits: u8) {
+pub fn websocket_deflate(bytes: &[u8]) {
+    let &[step, window_bits, ref bytes @ ..] = bytes else { return };
+    let step = usize::from(step);
     let _offer = DeflateAgreement::negotiate(std::iter::once(bytes));
     let window_bits = window_bits.clamp(9, 15);
     assert_eq!(inflate(bytes, bytes.len(), window_bits), inflate(bytes, step, window_bits));

@@ -1,7 +1,7 @@
 //! Every door of the fuzz targets, opened with some thousand inputs that a seed makes out of good ones: what a change of a parser breaks
 //! at once is found at once, without a fuzzer.
 
-use super::{chunked, head};
+use super::{chunked, forwarded, head, proxy_header, websocket_deflate, websocket_frames};
 
 /// Inputs made of each good one.
 const ROUNDS: u64 = 3_000;
@@ -29,6 +29,47 @@ const DOORS: &[Door] = &[
             b"5\r\nhello\r\n0\r\n\r\n",
             b"a;x=y;z=\"q\\\"\"\r\n0123456789\r\n00\r\nX-Trailer: y\r\n\r\nGET /",
             b"1\r\na\r\nFf\r\n",
+        ],
+    ),
+    (
+        "proxy_header",
+        proxy_header,
+        &[
+            b"PROXY TCP4 192.0.2.1 192.0.2.2 56324 443\r\nGET / HTTP/1.1\r\n",
+            b"PROXY TCP6 2001:db8::1 ::1 65535 0\r\n",
+            b"PROXY UNKNOWN anything\r\n",
+            b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x01\xc0\0\x02\x02\xdc\x04\x01\xbbGET",
+            b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0",
+        ],
+    ),
+    (
+        "forwarded",
+        forwarded,
+        &[
+            b"192.0.2.1, 10.0.0.1",
+            b"for=\"[2001:db8::1]:4711\";proto=https;host=a.example, for=unknown",
+            b"https",
+            b"a.example:8443",
+            b"/mounted/here/",
+        ],
+    ),
+    (
+        "websocket_frames",
+        websocket_frames,
+        &[
+            b"\x03\0\x81\x85\0\0\0\0hello\x89\x81\x01\x02\x03\x04a",
+            b"\x01\x0f\xc1\x87\0\0\0\0\xf2\x48\xcd\xc9\xc9\x07\0",
+            b"\x02\0\x01\x82\0\0\0\0ab\x80\x81\0\0\0\0c\x88\x82\0\0\0\0\x03\xe8",
+            b"\x05\0\x82\xfe\0\x7e\0\0\0\0binary",
+        ],
+    ),
+    (
+        "websocket_deflate",
+        websocket_deflate,
+        &[
+            b"\x02\x0f\xf2\x48\xcd\xc9\xc9\x07\0",
+            b"\x07\x09permessage-deflate; client_max_window_bits=10; server_no_context_takeover",
+            b"\x01\x0c\0\x05\0\xfa\xffhello",
         ],
     ),
 ];
