@@ -22,7 +22,7 @@ pub(crate) enum Contender {
     GranianMt,
     /// granian's own Task in place of asyncio's; Python < 3.12 only.
     GranianStRust,
-    /// uWSGI with kept connections.
+    /// uWSGI, which has one request a connection: with kept ones its one process would serve nobody but the first client.
     Uwsgi,
     Uvicorn,
     GunicornAsgi,
@@ -32,6 +32,15 @@ pub(crate) enum Contender {
     /// nginx with TLS; [`Contender::Nginx`] never has it.
     NginxTls,
     BareHyper,
+}
+
+/// What becomes of a connection after an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Persistence {
+    /// It is kept for the next request.
+    Kept,
+    /// The server closes it, and says so in the answer.
+    ClosedEachTime,
 }
 
 /// What lies between the socket and HTTP.
@@ -136,6 +145,25 @@ impl Contender {
         }
     }
 
+    /// What this contender makes of a client's wish to keep a connection.
+    pub(crate) fn persistence(self) -> Persistence {
+        match self {
+            Contender::Uwsgi => Persistence::ClosedEachTime,
+            Contender::Supervise
+            | Contender::SupervisePlain
+            | Contender::GranianSt
+            | Contender::GranianMt
+            | Contender::GranianStRust
+            | Contender::Uvicorn
+            | Contender::GunicornAsgi
+            | Contender::GunicornUvicorn
+            | Contender::Hypercorn
+            | Contender::Nginx
+            | Contender::NginxTls
+            | Contender::BareHyper => Persistence::Kept,
+        }
+    }
+
     /// What this contender speaks in a row of this protocol.
     pub(crate) fn transport(self, protocol: Protocol) -> Transport {
         match (protocol, self) {
@@ -159,7 +187,9 @@ impl Contender {
             }
             Contender::Uwsgi => {
                 let mut uwsgi = venv("uwsgi");
-                uwsgi.args(["--http11-socket", &bind, "--master", "--die-on-term", "--disable-logging"]);
+                uwsgi.args(["--http-socket", &bind, "--master", "--die-on-term", "--disable-logging"]);
+                // It closes each connection and does not say so by itself.
+                uwsgi.args(["--add-header", "Connection: close", "--listen", "1024"]);
                 uwsgi
             }
             Contender::Uvicorn => {

@@ -11,7 +11,7 @@ use std::{
 use serde::Serialize;
 
 use crate::{
-    contenders::{Contender, Places, Served, StatusServer, Transport},
+    contenders::{Contender, Persistence, Places, Served, StatusServer, Transport},
     h2load::{H2load, LoadKind, Loaded},
     load::{Client, Exchange, Expected, Outcome, Pace, run_new_connections, websocket},
     process_tree,
@@ -87,7 +87,7 @@ impl Bench<'_> {
         };
         let (figures, noise) = match self.row.workload {
             Workload::Saturated { connections } => {
-                self.keep_alive(&server, exchange, connections, Pace::Closed)?
+                self.keep_alive(contender, &server, exchange, connections, Pace::Closed)?
             }
             Workload::H2load { connections, streams } => {
                 let kind = LoadKind::of(contender, self.row.protocol);
@@ -95,10 +95,10 @@ impl Bench<'_> {
             }
             Workload::WebSocketEcho { clients, message_bytes } => {
                 let exchange = websocket::echo(exchange, message_bytes);
-                self.keep_alive(&server, exchange, clients, Pace::Closed)?
+                self.keep_alive(contender, &server, exchange, clients, Pace::Closed)?
             }
             Workload::Paced { rate, connections } => {
-                self.keep_alive(&server, exchange, connections, Pace::Open { rate })?
+                self.keep_alive(contender, &server, exchange, connections, Pace::Open { rate })?
             }
             Workload::NewConnections { at_a_time } => self.new_connections(&server, &exchange, at_a_time)?,
             Workload::Start => {
@@ -166,19 +166,21 @@ impl Bench<'_> {
 
     fn keep_alive(
         &self,
+        contender: Contender,
         server: &Server,
         exchange: Exchange,
         connections: usize,
         pace: Pace,
     ) -> io::Result<(BTreeMap<Figure, f64>, Option<Noise>)> {
         let mut client = Client::connect(exchange, connections, self.processors.waiting())?;
-        sound(&client.run(pace, WARM_UP.min(self.duration))?, server)?;
+        let persistence = contender.persistence();
+        sound(&client.run(pace, WARM_UP.min(self.duration))?, persistence, server)?;
         let account = Account::open()?;
         let cpu_before = process_tree::cpu_time(server.pid())?;
         let mut outcome = client.run(pace, self.duration)?;
         let cpu = process_tree::cpu_time(server.pid())?.saturating_sub(cpu_before);
         let noise = account.close(cpu)?;
-        sound(&outcome, server)?;
+        sound(&outcome, persistence, server)?;
         Ok((load_figures(&mut outcome, cpu), Some(noise)))
     }
 
@@ -208,13 +210,14 @@ impl Bench<'_> {
         at_a_time: usize,
     ) -> io::Result<(BTreeMap<Figure, f64>, Option<Noise>)> {
         let waiting = self.processors.waiting();
-        sound(&run_new_connections(exchange, at_a_time, waiting, WARM_UP.min(self.duration))?, server)?;
+        let warmed_up = run_new_connections(exchange, at_a_time, waiting, WARM_UP.min(self.duration))?;
+        sound(&warmed_up, Persistence::Kept, server)?;
         let account = Account::open()?;
         let cpu_before = process_tree::cpu_time(server.pid())?;
         let mut outcome = run_new_connections(exchange, at_a_time, waiting, self.duration)?;
         let cpu = process_tree::cpu_time(server.pid())?.saturating_sub(cpu_before);
         let noise = account.close(cpu)?;
-        sound(&outcome, server)?;
+        sound(&outcome, Persistence::Kept, server)?;
         Ok((load_figures(&mut outcome, cpu), Some(noise)))
     }
 
@@ -263,8 +266,10 @@ fn settle(server: &Server, workers: u32) -> io::Result<()> {
 }
 
 /// An error for a run in which anything failed or nothing was answered.
-fn sound(outcome: &Outcome, server: &Server) -> io::Result<()> {
-    if outcome.failures.total() == 0 && outcome.completed > 0 && outcome.announced_closes == 0 {
+fn sound(outcome: &Outcome, persistence: Persistence, server: &Server) -> io::Result<()> {
+    let may_close = persistence == Persistence::ClosedEachTime;
+    if outcome.failures.total() == 0 && outcome.completed > 0 && (may_close || outcome.announced_closes == 0)
+    {
         return Ok(());
     }
     Err(io::Error::other(format!(

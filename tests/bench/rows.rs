@@ -131,7 +131,7 @@ pub(crate) const ROWS: &[Row] = &[
         protocol: Protocol::Http1,
         answer: Answer::Exactly("Hello, World!"),
         workload: KEEP_ALIVE,
-        bounds: &[cpu(GRANIAN, 0.65), cpu(UVICORN, 0.35), cpu(GUNICORN, 0.20)],
+        bounds: &[cpu(GRANIAN, 0.50), cpu(UVICORN, 0.25), cpu(GUNICORN, 0.20)],
         others: &[GunicornUvicorn, Hypercorn, Nginx, BareHyper],
     },
     Row {
