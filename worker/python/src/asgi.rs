@@ -6,6 +6,7 @@ mod capture;
 mod channel;
 mod extensions;
 mod fields;
+mod items;
 mod known;
 #[cfg(lazy_tasks)]
 mod lazy_task;
@@ -15,6 +16,7 @@ mod lifespan;
 mod message;
 mod run;
 mod scope;
+mod spare_copy;
 mod start;
 mod tls;
 mod wait;

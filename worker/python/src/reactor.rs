@@ -53,6 +53,8 @@ thread_local! {
 /// See the module. Lives as long as the process: there is one for each worker.
 pub(crate) struct Reactor {
     epoll: Epoll,
+    /// What the last look at the network brought.
+    events: RefCell<Events>,
     tasks: RefCell<Tasks>,
     run_queue: RefCell<VecDeque<TaskKey>>,
     timers: RefCell<Timers>,
@@ -90,6 +92,7 @@ impl Reactor {
         epoll.add(foreign.descriptor(), token, Trigger::Edge)?;
         let reactor: &'static Self = Box::leak(Box::new(Self {
             epoll,
+            events: RefCell::default(),
             tasks: RefCell::default(),
             run_queue: RefCell::default(),
             timers: RefCell::default(),
@@ -141,7 +144,8 @@ impl Reactor {
         self.fire_timers();
         let mut polls_left = POLLS_PER_TURN;
         self.run_tasks(&mut polls_left);
-        let more_events = self.mark_ready(&self.epoll.poll());
+        self.epoll.poll(&mut self.events.borrow_mut());
+        let more_events = self.mark_ready();
         self.run_tasks(&mut polls_left);
         self.phase.set(TurnPhase::Outside);
         if more_events || !self.run_queue.borrow().is_empty() {
@@ -156,10 +160,10 @@ impl Reactor {
         if self.phase.replace(TurnPhase::Inside) == TurnPhase::Inside {
             return;
         }
-        let events = self.wait(waiting);
+        self.wait(waiting);
         self.read_clock();
         self.fire_timers();
-        self.mark_ready(&events);
+        self.mark_ready();
         self.run_tasks(&mut { POLLS_PER_TURN });
         self.phase.set(TurnPhase::Outside);
     }
@@ -175,18 +179,18 @@ impl Reactor {
         self.phase.set(TurnPhase::Outside);
     }
 
-    fn wait(&self, waiting: impl FnOnce(&mut (dyn FnMut() + Send))) -> Events {
+    fn wait(&self, waiting: impl FnOnce(&mut (dyn FnMut() + Send))) {
+        let (epoll, mut events) = (&self.epoll, self.events.borrow_mut());
         if !self.run_queue.borrow().is_empty() {
-            return self.epoll.poll();
+            return epoll.poll(&mut events);
         }
         let timer = self.timers.borrow_mut().earliest();
         let time = timer.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         if time == Some(Duration::ZERO) {
-            return self.epoll.poll();
+            return epoll.poll(&mut events);
         }
-        let (epoll, mut events) = (&self.epoll, Events::default());
-        waiting(&mut || events = epoll.wait(time));
-        events
+        let events: &mut Events = &mut events;
+        waiting(&mut || epoll.wait(time, events));
     }
 
     /// The host's timer fired, perhaps a little early: the turn sets the next one.
@@ -264,9 +268,9 @@ impl Reactor {
     }
 
     /// Marks what became ready. Says whether there may be more.
-    fn mark_ready(&self, events: &Events) -> bool {
+    fn mark_ready(&self) -> bool {
         let mut woken: Vec<Waker> = Vec::new();
-        let full = events.report(|token, readiness| {
+        let full = self.events.borrow().report(|token, readiness| {
             if let Some(source) = self.sources.borrow().get(token) {
                 source.mark(readiness, |waker| self.wake_marked(waker, &mut woken));
             }

@@ -211,7 +211,9 @@ impl LazyTasks {
         let (tasks, event_loop) = (self.current_tasks.as_ptr(), self.event_loop.as_ptr());
         // SAFETY: all are alive; the dict takes its own references.
         unsafe {
-            match ffi::PyDict_Contains(tasks, event_loop) {
+            let entered =
+                if ffi::PyDict_Size(tasks) == 0 { 0 } else { ffi::PyDict_Contains(tasks, event_loop) };
+            match entered {
                 0 => (ffi::PyDict_SetItem(tasks, event_loop, task.object.as_ptr()) == 0).then_some(()),
                 1 => {
                     let message = c"a request cannot start inside another task".as_ptr();

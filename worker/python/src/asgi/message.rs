@@ -19,6 +19,7 @@ use worker_server::{Exchange, Last, ReplyError, Room};
 use super::{
     extensions,
     fields::Fields,
+    items::{Items, Key},
     known::{Immortal, known},
 };
 use crate::object::{Bytes, Owned};
@@ -170,13 +171,13 @@ pub(super) fn raising(taken: Result<Sent, Refused>) -> Option<Sent> {
 const EXPECTED: &str = "an HTTP application sends 'http.response.start' and 'http.response.body'";
 
 unsafe fn take(reply: &Reply, message: *mut PyObject) -> Result<Sent, Refused> {
-    let text = &known().text;
     // SAFETY: the caller's promise, passed on.
     unsafe {
-        let kind = item(message, text.type_)?.ok_or_else(|| missing("type"))?;
+        let items = Items::of(message);
+        let kind = items.get(Key::Type)?.ok_or_else(|| missing("type"))?;
         match text_of(kind.as_ptr()).unwrap_or_default() {
-            b"http.response.body" => take_body(reply, message),
-            b"http.response.start" => take_start(reply, message),
+            b"http.response.body" => take_body(reply, &items),
+            b"http.response.start" => take_start(reply, &items),
             b"http.response.trailers" => extensions::take_trailers(reply, message),
             b"http.response.pathsend" => extensions::take_path(reply, message),
             b"http.response.zerocopysend" => extensions::take_file(reply, message),
@@ -186,18 +187,14 @@ unsafe fn take(reply: &Reply, message: *mut PyObject) -> Result<Sent, Refused> {
     }
 }
 
-pub(super) unsafe fn take_start(reply: &Reply, message: *mut PyObject) -> Result<Sent, Refused> {
-    let text = &known().text;
-    // SAFETY: the caller's promise; all objects read here are kept alive by `headers` and `status`.
+pub(super) unsafe fn take_start(reply: &Reply, message: &Items) -> Result<Sent, Refused> {
+    // SAFETY: the caller's promise; all items are fetched before any code of the application can run.
     unsafe {
-        let status = item(message, text.status)?.ok_or_else(|| missing("status"))?;
+        let status = message.get(Key::Status)?.ok_or_else(|| missing("status"))?;
+        let (headers, trailers) = (message.get(Key::Headers)?, message.get(Key::Trailers)?);
         let status = status_code(&status)?;
-        let headers = match item(message, text.headers)? {
-            Some(headers) => Some(Fields::read(&headers)?),
-            None => None,
-        };
-        let has_trailers =
-            has_more_than_a_head(message, headers.is_some()) && is_set(message, text.trailers)?;
+        let headers = headers.map(|headers| Fields::read(&headers)).transpose()?;
+        let has_trailers = is_true(trailers)?;
         let fields = headers.as_ref().map(Fields::iter).into_iter().flatten();
         match reply.exchange.head(status, fields) {
             Ok(()) => {
@@ -221,37 +218,33 @@ pub(super) unsafe fn take_start(reply: &Reply, message: *mut PyObject) -> Result
     }
 }
 
-pub(super) unsafe fn take_body(reply: &Reply, message: *mut PyObject) -> Result<Sent, Refused> {
-    let known = known();
-    // SAFETY: the caller's promise, passed on.
+pub(super) unsafe fn take_body(reply: &Reply, message: &Items) -> Result<Sent, Refused> {
+    // SAFETY: the caller's promise; both items are fetched before any code of the application can run.
     unsafe {
-        let last = if is_set(message, known.text.more_body)? { Last::No } else { Last::Yes };
-        let body = match item(message, known.text.body)? {
+        let (body, more_body) = (message.get(Key::Body)?, message.get(Key::MoreBody)?);
+        let last = if is_true(more_body)? { Last::No } else { Last::Yes };
+        let body = match body {
             Some(body) => body_bytes(body)?,
-            None => Bytes::new(known.empty_bytes.owned()).ok_or(Refused::AlreadySet)?,
+            None => Bytes::new(known().empty_bytes.owned()).ok_or(Refused::AlreadySet)?,
         };
         reply.part(last, "http.response.body", |exchange, last| exchange.body(body, last))
     }
 }
 
-/// Whether a start message has room for more keys than the usual three: looking one up is not free.
-unsafe fn has_more_than_a_head(message: *mut PyObject, has_headers: bool) -> bool {
-    // SAFETY: the caller's message is alive.
-    unsafe { ffi::PyDict_Check(message) == 0 || ffi::PyDict_Size(message) > if has_headers { 3 } else { 2 } }
-}
-
 /// Whether an item is there and true.
 pub(super) unsafe fn is_set(message: *mut PyObject, key: Immortal) -> Result<bool, Refused> {
     // SAFETY: the caller's promise, passed on.
-    unsafe {
-        match item(message, key)? {
-            Some(value) => match ffi::PyObject_IsTrue(value.as_ptr()) {
-                0 => Ok(false),
-                1 => Ok(true),
-                _ => Err(Refused::AlreadySet),
-            },
-            None => Ok(false),
-        }
+    unsafe { is_true(item(message, key)?) }
+}
+
+/// Whether there is a value that is true.
+unsafe fn is_true(value: Option<Owned>) -> Result<bool, Refused> {
+    let Some(value) = value else { return Ok(false) };
+    // SAFETY: the caller holds the interpreter.
+    match unsafe { ffi::PyObject_IsTrue(value.as_ptr()) } {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(Refused::AlreadySet),
     }
 }
 

@@ -8,7 +8,10 @@ use protocol::settings::{AsgiSettings, RootPathMode};
 use pyo3::ffi;
 use worker_server::{ConnectionInfo, Header, Peer, RequestHead, Scheme, Version};
 
-use super::known::{Immortal, Known, copy_dict, known, new_dict, set};
+use super::{
+    known::{Immortal, Known, copy_dict, known, new_dict, set},
+    spare_copy::SpareCopy,
+};
 use crate::{
     object::{Owned, new_bytes, new_text},
     percent::decoded,
@@ -21,6 +24,7 @@ pub(super) struct ScopeBuilder {
     state: Owned,
     fields: RefCell<ValueCache<Owned>>,
     names: RefCell<ValueCache<Owned>>,
+    extensions: SpareCopy,
     paths: RefCell<ValueCache<PathObjects>>,
     /// Where the application is mounted.
     root_path: Vec<u8>,
@@ -33,6 +37,7 @@ impl ScopeBuilder {
             state,
             fields: RefCell::new(ValueCache::new()),
             names: RefCell::new(ValueCache::new()),
+            extensions: SpareCopy::default(),
             paths: RefCell::new(ValueCache::new()),
             root_path: settings.root_path.clone().into_bytes(),
             root_path_mode: settings.root_path_mode,
@@ -106,10 +111,15 @@ impl ScopeBuilder {
         }
         set(&scope, text.headers, &self.headers(head.headers)?)?;
         set(&scope, text.state, &copy_dict(self.state.as_ptr())?)?;
-        let extensions = copy_dict(extensions.offered(head.offers).as_ptr())?;
-        if let Some(tls) = tls {
-            set(&extensions, text.tls, tls)?;
-        }
+        let offered = extensions.offered(head.offers);
+        let extensions = match tls {
+            None => self.extensions.of(offered)?,
+            Some(tls) => {
+                let extensions = copy_dict(offered.as_ptr())?;
+                set(&extensions, text.tls, tls)?;
+                extensions
+            }
+        };
         set(&scope, text.extensions, &extensions)?;
         Some(scope)
     }

@@ -12,6 +12,7 @@ use worker_server::{AcceptError, Last, MessageKind, ReplyError, SendError};
 
 use super::{
     fields::Fields,
+    items::Items,
     known::{ClientDisconnected, Immortal, known},
     message::{Refused, Sent, item, missing, take_body, take_start, text_of, unexpected, wrong_type},
     websocket::Link,
@@ -31,9 +32,11 @@ pub(super) unsafe fn take(link: &Link, message: *mut PyObject) -> Result<Sent, R
             b"websocket.accept" => take_accept(link, message),
             b"websocket.close" => take_close(link, message),
             b"websocket.http.response.start" if !link.socket.is_accepted() => {
-                take_start(&link.denial, message)
+                take_start(&link.denial, &Items::of(message))
             }
-            b"websocket.http.response.body" if !link.socket.is_accepted() => take_body(&link.denial, message),
+            b"websocket.http.response.body" if !link.socket.is_accepted() => {
+                take_body(&link.denial, &Items::of(message))
+            }
             _ => Err(unexpected(
                 &kind,
                 "a WebSocket application sends 'websocket.accept', 'websocket.send' and 'websocket.close', or denies by \

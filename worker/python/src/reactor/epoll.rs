@@ -52,33 +52,29 @@ impl Epoll {
     }
 
     /// Asks the kernel without waiting.
-    pub(super) fn poll(&self) -> Events {
-        loop {
-            match self.collect(EpollTimeout::ZERO) {
-                Err(Errno::EINTR) => {}
-                // EBADF or EINVAL would be a bug of ours; the turn goes on with what it has.
-                events => return events.unwrap_or_default(),
-            }
-        }
+    pub(super) fn poll(&self, events: &mut Events) {
+        while self.collect(EpollTimeout::ZERO, events) == Err(Errno::EINTR) {}
     }
 
     /// Waits until something is ready, a signal comes, or the time is over; without a time, for ever.
-    pub(super) fn wait(&self, time: Option<Duration>) -> Events {
+    pub(super) fn wait(&self, time: Option<Duration>, events: &mut Events) {
         // Rounded up, so that a timer is due when the wait for it is over.
         let milliseconds = time.map(|time| i32::try_from(time.as_millis() + 1).unwrap_or(i32::MAX));
         let timeout = milliseconds
             .map_or(EpollTimeout::NONE, |time| EpollTimeout::try_from(time).unwrap_or(EpollTimeout::MAX));
-        self.collect(timeout).unwrap_or_default()
+        // Interrupted by a signal: the turn goes on with what it has, nothing.
+        let _ = self.collect(timeout, events);
     }
 
-    fn collect(&self, timeout: EpollTimeout) -> nix::Result<Events> {
-        let mut events = Events::default();
+    /// EBADF or EINVAL would be a bug of ours: there are no events then.
+    fn collect(&self, timeout: EpollTimeout, events: &mut Events) -> nix::Result<()> {
+        events.count = 0;
         events.count = self.epoll.wait(&mut events.list, timeout)?;
-        Ok(events)
+        Ok(())
     }
 }
 
-/// What became ready.
+/// What became ready: one list for all turns.
 pub(super) struct Events {
     list: [EpollEvent; EVENTS_PER_TURN],
     count: usize,

@@ -102,16 +102,26 @@ pub(crate) fn decode(buffer: &mut [u8], limits: &Limits, fields: &mut Vec<FieldS
         // No method begins like this: a TLS hello, say, in which a line end may never come.
         return Decoded::Refused(Refusal::RequestLine);
     }
-    let line_window = &buffer[..buffer.len().min(limits.request_line_bytes + 2)];
-    if memchr::memchr(b'\n', line_window).is_none() {
-        let overlong = line_window.len() == limits.request_line_bytes + 2;
-        return if overlong { Decoded::Refused(Refusal::RequestLineTooLong) } else { Decoded::Incomplete };
-    }
     let window = &buffer[..buffer.len().min(limits.head_bytes)];
-    let Some(last_line_end) = memchr::memrchr(b'\n', window) else {
-        return Decoded::Refused(Refusal::HeadTooLong);
+    let is_short = buffer.len() < limits.request_line_bytes.min(limits.head_bytes);
+    let lines = if is_short && buffer.last() == Some(&b'\n') {
+        // Most heads come alone, whole and far from any bound.
+        window
+    } else {
+        let line_window = &buffer[..buffer.len().min(limits.request_line_bytes + 2)];
+        if memchr::memchr(b'\n', line_window).is_none() {
+            let overlong = line_window.len() == limits.request_line_bytes + 2;
+            return if overlong {
+                Decoded::Refused(Refusal::RequestLineTooLong)
+            } else {
+                Decoded::Incomplete
+            };
+        }
+        let Some(last_line_end) = memchr::memrchr(b'\n', window) else {
+            return Decoded::Refused(Refusal::HeadTooLong);
+        };
+        &window[..=last_line_end]
     };
-    let lines = &window[..=last_line_end];
     match split(lines, limits.header_count, fields) {
         Ok(Some(parts)) => match check(parts, lines, fields) {
             Ok(head) => {

@@ -67,13 +67,14 @@ pub(crate) fn write_field(
     name: &[u8],
     value: &[u8],
 ) -> Result<(), InvalidField> {
-    if name.is_empty() || !value.iter().all(|&byte| is_value_byte(byte)) {
+    if name.is_empty() || !is_value(value) {
         return Err(InvalidField);
     }
     let start = out.len();
     out.extend(name.iter().map(|&byte| LOWER_CASE_TOKEN[byte as usize]));
     let name = &out[start..];
-    if memchr::memchr(0, name).is_some() {
+    // Without a branch for each byte: names are short.
+    if name.iter().fold(false, |found, &byte| found | (byte == 0)) {
         out.truncate(start);
         return Err(InvalidField);
     }
@@ -93,6 +94,11 @@ pub(crate) fn write_field(
             Err(invalid)
         }
     }
+}
+
+/// Whether a field's value has no control character. Without a branch for each byte, so that many are looked at in one instruction.
+fn is_value(value: &[u8]) -> bool {
+    value.iter().fold(true, |valid, &byte| valid & is_value_byte(byte))
 }
 
 /// What becomes of a field of the app.

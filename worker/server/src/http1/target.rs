@@ -50,7 +50,8 @@ pub(crate) fn parse<'a>(method: &[u8], target: &'a [u8]) -> Result<Target<'a>, R
     if method == b"CONNECT" {
         return Err(Refusal::Connect);
     }
-    if !target.iter().all(|&byte| is_target_byte(byte)) {
+    // Without a branch for each byte, so that many are looked at in one instruction.
+    if !target.iter().fold(true, |valid, &byte| valid & is_target_byte(byte)) {
         return Err(Refusal::TargetBytes);
     }
     if target.first() == Some(&b'/') {
@@ -109,11 +110,8 @@ pub(crate) fn is_authority(authority: &[u8]) -> bool {
             (literal, rest)
         }
         Some(_) => {
-            let colon = memchr::memchr(b':', authority).unwrap_or(authority.len());
-            let (host, rest) = authority.split_at(colon);
-            if !host.iter().all(|&byte| is_registered_name_byte(byte)) {
-                return false;
-            }
+            let host = authority.iter().take_while(|&&byte| REGISTERED_NAME[byte as usize]).count();
+            let (host, rest) = authority.split_at(host);
             (host, rest)
         }
     };
@@ -135,13 +133,32 @@ fn is_ip_literal_byte(byte: u8) -> bool {
 
 /// Unreserved and sub-delims (RFC 3986 §3.2.2), without the comma that would make a list and the percent sign that would make
 /// two spellings of one host.
-fn is_registered_name_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(
-            byte,
-            b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b';' | b'='
-        )
-}
+static REGISTERED_NAME: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0_usize;
+    while byte < 256 {
+        let character = byte as u8;
+        table[byte] = character.is_ascii_alphanumeric()
+            || matches!(
+                character,
+                b'-' | b'.'
+                    | b'_'
+                    | b'~'
+                    | b'!'
+                    | b'$'
+                    | b'&'
+                    | b'\''
+                    | b'('
+                    | b')'
+                    | b'*'
+                    | b'+'
+                    | b';'
+                    | b'='
+            );
+        byte += 1;
+    }
+    table
+};
 
 #[cfg(test)]
 mod tests {
