@@ -3,9 +3,11 @@
 
 #![expect(unsafe_code, reason = "C API on the request path")]
 
-use std::{cell::RefCell, ptr};
+use std::cell::RefCell;
 
-use pyo3::ffi::{self, PyObject};
+use pyo3::ffi;
+#[cfg(Py_3_12)]
+use pyo3::ffi::PyObject;
 
 use super::known::{Immortal, copy_dict};
 use crate::object::Owned;
@@ -13,52 +15,95 @@ use crate::object::Owned;
 /// Copies of dicts, of which the last is kept for the next request.
 #[derive(Default)]
 pub(super) struct SpareCopy {
-    last: RefCell<Option<(Immortal, Owned)>>,
+    last: RefCell<Option<Copy>>,
+}
+
+struct Copy {
+    master: Immortal,
+    dict: Owned,
+    state: State,
 }
 
 impl SpareCopy {
     /// A copy of `master` that nobody else has. None with an exception when Python has no memory.
     pub(super) fn of(&self, master: Immortal) -> Option<Owned> {
         let mut last = self.last.borrow_mut();
-        if let Some((origin, copy)) = &*last
-            && origin.as_ptr() == master.as_ptr()
-            && is_untouched(copy, master.as_ptr())
+        if let Some(copy) = &*last
+            && copy.master.as_ptr() == master.as_ptr()
+            && copy.is_untouched()
         {
-            return Some(copy.clone());
+            return Some(copy.dict.clone());
         }
-        let copy = copy_dict(master.as_ptr())?;
-        let replaced = last.replace((master, copy.clone()));
+        let dict = copy_dict(master.as_ptr())?;
+        let replaced = last.replace(Copy { master, state: State::of(&dict), dict: dict.clone() });
         drop(last);
         // After the borrow: the end of what an application put into it may run anything.
         drop(replaced);
-        Some(copy)
+        Some(dict)
     }
 }
 
-/// Whether only we have `copy`, and it still has the items of `master` in their order.
-fn is_untouched(copy: &Owned, master: *mut PyObject) -> bool {
-    let copy = copy.as_ptr();
-    // SAFETY: two living dicts, which nobody changes meanwhile: no Python code runs.
-    unsafe {
-        if ffi::Py_REFCNT(copy) != 1 || ffi::PyDict_Size(copy) != ffi::PyDict_Size(master) {
-            return false;
-        }
-        let (mut position, mut master_position) = (0, 0);
-        let mut item = (ptr::null_mut(), ptr::null_mut());
-        let mut master_item = item;
-        while ffi::PyDict_Next(
-            master,
-            &raw mut master_position,
-            &raw mut master_item.0,
-            &raw mut master_item.1,
-        ) != 0
-        {
-            if ffi::PyDict_Next(copy, &raw mut position, &raw mut item.0, &raw mut item.1) == 0
-                || item != master_item
-            {
+impl Copy {
+    /// Whether only we have it, and it still is as it was made.
+    fn is_untouched(&self) -> bool {
+        // SAFETY: a living dict.
+        let is_ours_alone = unsafe { ffi::Py_REFCNT(self.dict.as_ptr()) == 1 };
+        is_ours_alone && self.state.is_that_of(&self.dict, self.master)
+    }
+}
+
+/// The version of the dict (PEP 509), which every change of any dict makes another.
+#[cfg(not(Py_3_12))]
+struct State(u64);
+
+#[cfg(not(Py_3_12))]
+impl State {
+    fn of(dict: &Owned) -> Self {
+        // SAFETY: a living dict.
+        Self(unsafe { (*dict.as_ptr().cast::<ffi::PyDictObject>()).ma_version_tag })
+    }
+
+    fn is_that_of(&self, dict: &Owned, _master: Immortal) -> bool {
+        Self::of(dict).0 == self.0
+    }
+}
+
+/// Nothing: later versions of Python may stop to count changes, so the items are compared.
+#[cfg(Py_3_12)]
+struct State;
+
+#[cfg(Py_3_12)]
+impl State {
+    fn of(_dict: &Owned) -> Self {
+        Self
+    }
+
+    /// Whether the dict has the items of `master` in their order.
+    fn is_that_of(&self, dict: &Owned, master: Immortal) -> bool {
+        let (dict, master) = (dict.as_ptr(), master.as_ptr());
+        // SAFETY: two living dicts, which nobody changes meanwhile: no Python code runs.
+        unsafe {
+            if ffi::PyDict_Size(dict) != ffi::PyDict_Size(master) {
                 return false;
             }
+            let (mut place, mut master_place) = (0, 0);
+            while let Some(wanted) = next_item(master, &mut master_place) {
+                if next_item(dict, &mut place) != Some(wanted) {
+                    return false;
+                }
+            }
+            true
         }
-        true
     }
+}
+
+/// The next item of a living dict, and where the one after it is.
+#[cfg(Py_3_12)]
+unsafe fn next_item(
+    dict: *mut PyObject,
+    place: &mut ffi::Py_ssize_t,
+) -> Option<(*mut PyObject, *mut PyObject)> {
+    let (mut key, mut value) = (std::ptr::null_mut(), std::ptr::null_mut());
+    // SAFETY: the caller's dict is alive.
+    (unsafe { ffi::PyDict_Next(dict, place, &raw mut key, &raw mut value) } != 0).then_some((key, value))
 }
