@@ -22,6 +22,7 @@ mod faults;
 mod first_boot_fails;
 mod footprint;
 mod hang;
+mod http2;
 mod http_probes;
 mod main_job;
 mod options;

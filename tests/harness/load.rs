@@ -1,7 +1,9 @@
 //! The load client of the tests. It is there to catch a server at losing requests: every request carries an id of its own that the
-//! reply must hold, every way to fail is counted under its own name, and nothing is ever sent again.
+//! reply must hold, every way to fail is counted under its own name, and nothing is ever sent again but what an HTTP/2 server has
+//! declared untouched.
 
 mod client;
+mod http2;
 mod report;
 
 use std::{
@@ -39,6 +41,11 @@ pub enum Connections {
     KeptAlive,
     /// A new one for every request, which asks for its close.
     NewEachTime,
+    /// HTTP/2 by prior knowledge: each carries so many requests at once until the server says that it leaves.
+    Http2 {
+        /// Streams of a connection that are open at once.
+        streams: usize,
+    },
 }
 
 /// What to send.
@@ -58,7 +65,7 @@ pub struct Load {
     pub think_time: Duration,
     /// Requests to send in all; none for no bound but [`Running::stop`].
     pub limit: Option<u64>,
-    /// Makes a request.
+    /// Makes a request of HTTP/1. Over HTTP/2 it is always [`echo_request`]'s.
     pub make_request: MakeRequest,
     /// Checks its reply.
     pub check: Check,
@@ -89,6 +96,14 @@ impl Load {
         self
     }
 
+    /// HTTP/2, with so many streams at once on each of so many connections.
+    #[must_use]
+    pub fn over_http2(mut self, connections: usize, streams: usize) -> Self {
+        self.connections = Connections::Http2 { streams };
+        self.concurrency = connections * streams;
+        self
+    }
+
     /// Begins to send, in a thread of its own.
     ///
     /// # Panics
@@ -98,7 +113,10 @@ impl Load {
         self.timeout = patient(self.timeout);
         let shared = Arc::new(Shared::default());
         let for_client = Arc::clone(&shared);
-        let thread = std::thread::spawn(move || client::run(&self, &for_client));
+        let thread = std::thread::spawn(move || match self.connections {
+            Connections::KeptAlive | Connections::NewEachTime => client::run(&self, &for_client),
+            Connections::Http2 { streams } => http2::run(&self, &for_client, streams),
+        });
         Running { shared, thread: Some(thread) }
     }
 }
@@ -113,6 +131,15 @@ struct Shared {
 impl Shared {
     fn with_report<T>(&self, change: impl FnOnce(&mut Report) -> T) -> T {
         change(&mut self.report.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether request number `id` is still to be sent; then it counts as sent.
+    fn begins(&self, load: &Load, id: u64) -> bool {
+        let is_over = self.stop.load(Ordering::Relaxed) || load.limit.is_some_and(|limit| id > limit);
+        if !is_over {
+            self.with_report(|report| report.sent += 1);
+        }
+        !is_over
     }
 }
 
@@ -192,7 +219,7 @@ impl Drop for Running {
 #[must_use]
 pub fn echo_request(id: u64, connections: Connections) -> Vec<u8> {
     let last = match connections {
-        Connections::KeptAlive => "",
+        Connections::KeptAlive | Connections::Http2 { .. } => "",
         Connections::NewEachTime => "Connection: close\r\n",
     };
     format!("GET / HTTP/1.1\r\nHost: localhost\r\nX-Request-Id: {id}\r\n{last}\r\n").into_bytes()
@@ -218,7 +245,7 @@ pub fn check_echo(id: u64, reply: &Reply) -> Result<Tags, String> {
 #[must_use]
 pub fn health_request(_id: u64, connections: Connections) -> Vec<u8> {
     let last = match connections {
-        Connections::KeptAlive => "",
+        Connections::KeptAlive | Connections::Http2 { .. } => "",
         Connections::NewEachTime => "Connection: close\r\n",
     };
     format!("GET /healthz HTTP/1.1\r\nHost: localhost\r\n{last}\r\n").into_bytes()

@@ -18,6 +18,8 @@ pub enum Tool {
     Unshare,
     /// Its smart HTTP server is a CGI program.
     Git,
+    /// A client of HTTP/2 that everybody knows.
+    Curl,
     /// Any Perl 5.
     Perl,
     /// Any Python from 3.9 up with the venv module.
@@ -26,13 +28,14 @@ pub enum Tool {
 
 impl Tool {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Prometheus,
         Self::Promtool,
         Self::Nginx,
         Self::SystemdAnalyze,
         Self::Unshare,
         Self::Git,
+        Self::Curl,
         Self::Perl,
         Self::Python,
     ];
@@ -47,6 +50,7 @@ impl Tool {
             Self::SystemdAnalyze => "systemd-analyze",
             Self::Unshare => "unshare",
             Self::Git => "git",
+            Self::Curl => "curl",
             Self::Perl => "perl",
             Self::Python => "python3",
         }
@@ -61,6 +65,7 @@ impl Tool {
             Self::SystemdAnalyze => "apt-get install systemd",
             Self::Unshare => "apt-get install util-linux",
             Self::Git => "apt-get install git",
+            Self::Curl => "apt-get install curl",
             Self::Perl => "apt-get install perl",
             Self::Python => "apt-get install python3 python3-venv python3-dev",
         }

@@ -5,7 +5,7 @@ use std::{
     io,
     mem::MaybeUninit,
     rc::Rc,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -76,13 +76,10 @@ impl Client {
 
     fn next_id(&self) -> Option<u64> {
         let id = self.last_id.get() + 1;
-        let is_over =
-            self.shared.stop.load(Ordering::Relaxed) || self.load.limit.is_some_and(|limit| id > limit);
-        if is_over {
+        if !self.shared.begins(&self.load, id) {
             return None;
         }
         self.last_id.set(id);
-        self.shared.with_report(|report| report.sent += 1);
         Some(id)
     }
 
@@ -170,17 +167,7 @@ impl Client {
         }
         connection.answered += 1;
         connection.pid = tags.pid;
-        self.shared.with_report(|report| {
-            report.answered += 1;
-            // No allocation for a version that is known already.
-            match report.versions.get_mut(&tags.version) {
-                Some(count) => *count += 1,
-                None => {
-                    report.versions.insert(tags.version, 1);
-                }
-            }
-            *report.workers.entry(tags.pid).or_default() += 1;
-        });
+        self.shared.with_report(|report| report.note_answer(tags));
         Ok(reply)
     }
 
@@ -191,7 +178,7 @@ impl Client {
                 self.shared.with_report(|report| report.announced_closes += 1);
             }
             Connections::KeptAlive => self.connection = Some(connection),
-            Connections::NewEachTime => {}
+            Connections::NewEachTime | Connections::Http2 { .. } => {}
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, fmt, time::Instant};
 
+use super::Tags;
+
 /// How a request failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FailureKind {
@@ -56,8 +58,10 @@ pub struct Report {
     pub failures: Vec<Failure>,
     /// Connections that the server closed, unannounced, between two requests. No request was lost by it.
     pub clean_closes: u64,
-    /// Replies that announced the connection's close.
+    /// Replies that announced the connection's close, and connections of HTTP/2 that ended with GOAWAY.
     pub announced_closes: u64,
+    /// Requests sent again because the server had said that it never looked at them (HTTP/2).
+    pub sent_again: u64,
     /// Connections made.
     pub connections: u64,
     /// Answers by version of the code.
@@ -79,6 +83,7 @@ impl Default for Report {
             failures: Vec::new(),
             clean_closes: 0,
             announced_closes: 0,
+            sent_again: 0,
             connections: 0,
             versions: BTreeMap::new(),
             workers: BTreeMap::new(),
@@ -99,6 +104,18 @@ impl Report {
     #[must_use]
     pub fn failed_by(&self, kind: FailureKind) -> u64 {
         self.failed.get(&kind).copied().unwrap_or(0)
+    }
+
+    pub(super) fn note_answer(&mut self, tags: Tags) {
+        self.answered += 1;
+        // No allocation for a version that is known already.
+        match self.versions.get_mut(&tags.version) {
+            Some(count) => *count += 1,
+            None => {
+                self.versions.insert(tags.version, 1);
+            }
+        }
+        *self.workers.entry(tags.pid).or_default() += 1;
     }
 
     pub(super) fn note(&mut self, failure: Failure) {
@@ -124,13 +141,14 @@ impl fmt::Display for Report {
         let seconds = self.ended.unwrap_or_else(Instant::now).duration_since(self.started).as_secs_f64();
         writeln!(
             f,
-            "{} sent, {} answered in {seconds:.1} s ({:.0}/s) over {} connections; closes: {} clean, {} announced",
+            "{} sent, {} answered in {seconds:.1} s ({:.0}/s) over {} connections; closes: {} clean, {} announced; {} sent again",
             self.sent,
             self.answered,
             self.answered as f64 / seconds,
             self.connections,
             self.clean_closes,
-            self.announced_closes
+            self.announced_closes,
+            self.sent_again
         )?;
         writeln!(f, "versions: {:?}; workers: {}", self.versions, self.workers.len())?;
         writeln!(f, "failed: {:?}", self.failed)?;
