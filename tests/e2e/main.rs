@@ -9,6 +9,7 @@ mod access_log;
 mod any_language;
 mod asgi_extensions;
 mod asgi_rules;
+mod attacks;
 mod behind_nginx;
 mod blocked_output;
 mod broken_reload;

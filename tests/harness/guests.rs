@@ -28,6 +28,8 @@ impl Guest {
     pub const GRAPHQL: Self = Self { name: "graphql_app" };
     /// Django with its admin, sessions, CSRF and a database.
     pub const DJANGO_ADMIN: Self = Self { name: "django_admin_app" };
+    /// Plain ASGI that is attacked: echoes the request's id, takes uploads, and sends far more than a client that does not read can hold.
+    pub const ATTACKED: Self = Self { name: "attacked_app" };
     /// Checks what asyncio, anyio and the ASGI contract promise to an application.
     pub const COMPAT: Self = Self { name: "compat_app" };
     /// Shows what a server does with an application, one behaviour a path.

@@ -9,7 +9,7 @@ mod report;
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread::JoinHandle,
@@ -125,6 +125,8 @@ impl Load {
 #[derive(Debug, Default)]
 struct Shared {
     report: Mutex<Report>,
+    /// Of the answered requests, in microseconds. Beside the report, which is cloned at every look.
+    latencies_us: Mutex<Vec<u32>>,
     stop: AtomicBool,
 }
 
@@ -141,6 +143,10 @@ impl Shared {
         }
         !is_over
     }
+
+    fn latencies_us(&self) -> MutexGuard<'_, Vec<u32>> {
+        self.latencies_us.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A load that is being sent.
@@ -155,6 +161,14 @@ impl Running {
     #[must_use]
     pub fn report(&self) -> Report {
         self.shared.with_report(|report| report.clone())
+    }
+
+    /// Times from the first byte of a request to the last of its reply, of all that were answered over HTTP/1 so
+    /// far; they are forgotten here.
+    #[must_use]
+    pub fn take_latencies(&self) -> Vec<Duration> {
+        let taken = std::mem::take(&mut *self.shared.latencies_us());
+        taken.into_iter().map(|microseconds| Duration::from_micros(microseconds.into())).collect()
     }
 
     /// Waits until this many more requests were answered.

@@ -93,6 +93,7 @@ impl Client {
             },
         };
         let request = (self.load.make_request)(id, self.load.connections);
+        let begun = Instant::now();
         let outcome = match timeout(self.load.timeout, connection.exchange(&request)).await {
             Ok(outcome) => outcome,
             Err(_) => {
@@ -101,7 +102,11 @@ impl Client {
         };
         let outcome = outcome.and_then(|reply| self.judge(id, reply, &mut connection));
         match outcome {
-            Ok(reply) => self.keep_or_close(connection, &reply),
+            Ok(reply) => {
+                let taken_us = u32::try_from(begun.elapsed().as_micros()).unwrap_or(u32::MAX);
+                self.shared.latencies_us().push(taken_us);
+                self.keep_or_close(connection, &reply);
+            }
             Err((kind, detail)) => self.shared.with_report(|report| {
                 let connected_at = Some(connection.made_at);
                 report.note(Failure { kind, at: Instant::now(), connected_at, pid: connection.pid, detail });
