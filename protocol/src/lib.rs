@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 /// Version of the control channel. A worker says the version that it speaks in its [`FromWorker::Hello`]; the
 /// supervisor refuses any other by name.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// What the supervisor says to a worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,7 +5,7 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 /// Version of this layout; stands in the header and must match.
-pub const LAYOUT_VERSION: u32 = 2;
+pub const LAYOUT_VERSION: u32 = 3;
 /// Marks a scoreboard: "supv" in ASCII.
 pub const MAGIC: u32 = 0x7375_7076;
 /// Records in one scoreboard. Bounds the workers alive at once, old and new of a reload together.
@@ -25,11 +25,28 @@ pub struct Header {
     pub acceptors_changed: AtomicU32,
 }
 
-/// Every counter of a worker: it only grows while the process lives; the supervisor adds it to the totals of
-/// all the dead and zeroes it after the reap.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(usize)]
-pub enum Counter {
+/// Makes the enum of counters and the list of all of them from one text.
+macro_rules! counters {
+    ($($(#[$meta:meta])* $name:ident,)*) => {
+        /// Every counter of a worker: it only grows while the process lives; the supervisor adds it to the totals of
+        /// all the dead and zeroes it after the reap.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[repr(usize)]
+        pub enum Counter {
+            $($(#[$meta])* $name,)*
+        }
+
+        impl Counter {
+            /// Every counter, in the order of the layout.
+            pub const ALL: [Self; COUNTERS] = [$(Self::$name),*];
+        }
+
+        /// Number of counters in a record.
+        pub const COUNTERS: usize = [$(Counter::$name),*].len();
+    };
+}
+
+counters! {
     /// Requests answered with 1xx.
     Responses1xx,
     /// Requests answered with 2xx.
@@ -42,14 +59,22 @@ pub enum Counter {
     Responses5xx,
     /// Connections accepted.
     ConnectionsAccepted,
-    /// Requests refused: the head was malformed (400, 405, 501, 505).
+    /// Requests refused: the head was malformed, or asks for what is not spoken here (400, 417, 426, 501, 505).
     RejectedBadRequest,
-    /// Requests refused: head or request line too large (414, 431).
-    RejectedHeadTooLarge,
+    /// Requests refused: request line too long (414).
+    RejectedRequestLineTooLong,
+    /// Requests refused: header fields too large, or too many (431).
+    RejectedHeaderTooLarge,
     /// Requests refused: body too large (413).
     RejectedBodyTooLarge,
-    /// Requests or connections cut off by a timeout (408 or closed).
-    RejectedTimeout,
+    /// Connections cut off: no whole head, or PROXY header, in time (408, or closed without a word).
+    RejectedHeaderTimeout,
+    /// Requests cut off: the body made no progress (408).
+    RejectedBodyTimeout,
+    /// Connections cut off: the client took nothing of what it had asked for.
+    RejectedWriteTimeout,
+    /// WebSockets cut off: nothing was heard of the client after a ping.
+    RejectedPingTimeout,
     /// Connections closed for a flood of HTTP/2 frames: resets, or frames that carry nothing.
     RejectedFlood,
     /// Exceptions that escaped from the application.
@@ -74,8 +99,6 @@ pub enum Counter {
     AccessLogLinesDropped,
 }
 
-/// Number of counters in a record.
-pub const COUNTERS: usize = 21;
 /// Upper bounds of the duration histogram in microseconds; one more bucket holds the rest.
 pub const DURATION_BUCKETS_US: [u64; 16] = [
     1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 75_000, 100_000, 250_000, 500_000, 750_000, 1_000_000,
@@ -169,30 +192,6 @@ mod tests {
 
     use super::*;
 
-    const EVERY_COUNTER: [Counter; COUNTERS] = [
-        Counter::Responses1xx,
-        Counter::Responses2xx,
-        Counter::Responses3xx,
-        Counter::Responses4xx,
-        Counter::Responses5xx,
-        Counter::ConnectionsAccepted,
-        Counter::RejectedBadRequest,
-        Counter::RejectedHeadTooLarge,
-        Counter::RejectedBodyTooLarge,
-        Counter::RejectedTimeout,
-        Counter::RejectedFlood,
-        Counter::AppExceptions,
-        Counter::RequestBodyBytes,
-        Counter::ResponseBodyBytes,
-        Counter::ResponsesAborted,
-        Counter::TlsHandshakesDone,
-        Counter::TlsHandshakesFailed,
-        Counter::TlsHandshakesTimedOut,
-        Counter::TlsPlainHttp,
-        Counter::RejectedProxyHeader,
-        Counter::AccessLogLinesDropped,
-    ];
-
     fn record() -> Record {
         Record {
             counters: std::array::from_fn(|_| AtomicU64::new(0)),
@@ -225,7 +224,7 @@ mod tests {
                 record_offset(1)
             ),
         ];
-        for counter in EVERY_COUNTER {
+        for counter in Counter::ALL {
             lines.push(format!("  {counter:?} {}", offset_of!(Record, counters) + 8 * counter as usize));
         }
         lines.push(format!("  duration_buckets {}", offset_of!(Record, duration_buckets)));
@@ -248,11 +247,11 @@ mod tests {
     #[test]
     fn each_counter_counts_for_itself() {
         let record = record();
-        for (number, counter) in EVERY_COUNTER.into_iter().enumerate() {
+        for (number, counter) in Counter::ALL.into_iter().enumerate() {
             record.add(counter, 10 + number as u64);
             record.add(counter, 100);
         }
-        for (number, counter) in EVERY_COUNTER.into_iter().enumerate() {
+        for (number, counter) in Counter::ALL.into_iter().enumerate() {
             assert_eq!(record.get(counter), 110 + number as u64, "{counter:?}");
         }
     }
@@ -280,7 +279,7 @@ mod tests {
     #[test]
     fn a_cleared_record_is_all_zero() {
         let record = record();
-        for counter in EVERY_COUNTER {
+        for counter in Counter::ALL {
             record.add(counter, 1);
         }
         record.observe_duration_us(5);
@@ -296,7 +295,7 @@ mod tests {
             gauge.store(7, Relaxed);
         }
         record.clear();
-        assert!(EVERY_COUNTER.into_iter().all(|counter| record.get(counter) == 0));
+        assert!(Counter::ALL.into_iter().all(|counter| record.get(counter) == 0));
         assert_eq!(record.durations(), ([0; DURATION_BUCKETS_US.len() + 1], 0));
         assert_eq!(gauges.map(|gauge| gauge.load(Relaxed)), [0; 6]);
     }

@@ -219,9 +219,13 @@ fn http_families(page: &mut Page, Sight { workers, .. }: Sight<'_>) {
     );
     let rejections = [
         ("bad_request", C::RejectedBadRequest),
-        ("header_too_large", C::RejectedHeadTooLarge),
+        ("request_line_too_long", C::RejectedRequestLineTooLong),
+        ("header_too_large", C::RejectedHeaderTooLarge),
         ("body_too_large", C::RejectedBodyTooLarge),
-        ("timeout", C::RejectedTimeout),
+        ("header_timeout", C::RejectedHeaderTimeout),
+        ("body_timeout", C::RejectedBodyTimeout),
+        ("write_timeout", C::RejectedWriteTimeout),
+        ("ping_timeout", C::RejectedPingTimeout),
         ("proxy_header", C::RejectedProxyHeader),
         ("http2_flood", C::RejectedFlood),
     ];

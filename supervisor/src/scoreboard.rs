@@ -42,7 +42,7 @@ impl Totals {
     }
 
     fn add(&mut self, record: &Record) {
-        for counter in ALL_COUNTERS {
+        for counter in Counter::ALL {
             let sum = &mut self.counters[counter as usize];
             *sum = sum.wrapping_add(record.get(counter));
         }
@@ -53,30 +53,6 @@ impl Totals {
         self.duration_sum_us = self.duration_sum_us.wrapping_add(duration_sum_us);
     }
 }
-
-const ALL_COUNTERS: [Counter; COUNTERS] = [
-    Counter::Responses1xx,
-    Counter::Responses2xx,
-    Counter::Responses3xx,
-    Counter::Responses4xx,
-    Counter::Responses5xx,
-    Counter::ConnectionsAccepted,
-    Counter::RejectedBadRequest,
-    Counter::RejectedHeadTooLarge,
-    Counter::RejectedBodyTooLarge,
-    Counter::RejectedTimeout,
-    Counter::RejectedFlood,
-    Counter::AppExceptions,
-    Counter::RequestBodyBytes,
-    Counter::ResponseBodyBytes,
-    Counter::ResponsesAborted,
-    Counter::TlsHandshakesDone,
-    Counter::TlsHandshakesFailed,
-    Counter::TlsHandshakesTimedOut,
-    Counter::TlsPlainHttp,
-    Counter::RejectedProxyHeader,
-    Counter::AccessLogLinesDropped,
-];
 
 /// The right to one record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -7,7 +7,7 @@ orders = int(os.environ["SUPERVISE_CONTROL_IN"])
 listener = socket.socket(fileno=int(os.environ["SUPERVISE_LISTENERS"].split(",")[0]))
 listener.setblocking(False)
 interval = json.loads(os.environ["SUPERVISE_SETTINGS"])["heartbeat_interval_ms"] / 1000
-say(type="hello", version=int(os.environ.get("SPEAKS_VERSION", "1")), pid=os.getpid(), runtime="plain Python", stack_signal=None)
+say(type="hello", version=int(os.environ.get("SPEAKS_VERSION", "2")), pid=os.getpid(), runtime="plain Python", stack_signal=None)
 say(type="loaded", application="twenty lines")
 say(type="ready")
 while True:

@@ -177,11 +177,14 @@ fn time_limits_of_connections() {
             String::from_utf8_lossy(beginning)
         );
     }
-    server.wait_for_metric(
-        "supervise_http_requests_rejected_total",
-        &[("reason", "timeout")],
-        1.0,
-        Duration::from_secs(5),
-    );
+    for reason in ["header_timeout", "body_timeout"] {
+        let labels = [("reason", reason)];
+        server.wait_for_metric(
+            "supervise_http_requests_rejected_total",
+            &labels,
+            1.0,
+            Duration::from_secs(5),
+        );
+    }
     server.stop();
 }

@@ -13,7 +13,7 @@ use protocol::{
     evidence::{REQUEST_LINE_BYTES, REQUEST_SLOT_BYTES, REQUEST_SLOTS, write_request},
     scoreboard::{Counter, Record},
 };
-use worker_server::{HandshakeEnd, Meter, Peer, RequestOutcome};
+use worker_server::{HandshakeEnd, Meter, Peer, RequestOutcome, TimeLimit};
 
 use crate::scoreboard_mapping::{EvidenceTable, Scoreboard};
 
@@ -141,7 +141,8 @@ impl Meter for WorkerMeter {
             // `timed_out` counts it.
             408 => return,
             413 => Counter::RejectedBodyTooLarge,
-            414 | 431 => Counter::RejectedHeadTooLarge,
+            414 => Counter::RejectedRequestLineTooLong,
+            431 => Counter::RejectedHeaderTooLarge,
             _ => Counter::RejectedBadRequest,
         };
         self.record.add(reason, 1);
@@ -155,8 +156,14 @@ impl Meter for WorkerMeter {
         self.record.add(Counter::RejectedFlood, 1);
     }
 
-    fn timed_out(&self) {
-        self.record.add(Counter::RejectedTimeout, 1);
+    fn timed_out(&self, limit: TimeLimit) {
+        let reason = match limit {
+            TimeLimit::HeaderRead => Counter::RejectedHeaderTimeout,
+            TimeLimit::BodyRead => Counter::RejectedBodyTimeout,
+            TimeLimit::Write => Counter::RejectedWriteTimeout,
+            TimeLimit::Ping => Counter::RejectedPingTimeout,
+        };
+        self.record.add(reason, 1);
     }
 
     fn tls_handshake_ended(&self, peer: &Peer, end: HandshakeEnd<'_>) {
@@ -219,7 +226,7 @@ mod tests {
         evidence::{self, REQUEST_SLOTS},
         scoreboard::Counter,
     };
-    use worker_server::{Meter as _, RequestOutcome};
+    use worker_server::{Meter as _, RequestOutcome, TimeLimit};
 
     use super::WorkerMeter;
     use crate::scoreboard_mapping::{EvidenceTable, Scoreboard};
@@ -303,14 +310,22 @@ mod tests {
         for status in [400, 501, 505, 413, 414, 431, 408] {
             meter.request_refused(status);
         }
-        meter.timed_out();
+        for limit in [TimeLimit::HeaderRead, TimeLimit::BodyRead, TimeLimit::Write, TimeLimit::Ping] {
+            meter.timed_out(limit);
+        }
         let counted = [
-            Counter::RejectedBadRequest,
-            Counter::RejectedBodyTooLarge,
-            Counter::RejectedHeadTooLarge,
-            Counter::RejectedTimeout,
+            (Counter::RejectedBadRequest, 3),
+            (Counter::RejectedBodyTooLarge, 1),
+            (Counter::RejectedRequestLineTooLong, 1),
+            (Counter::RejectedHeaderTooLarge, 1),
+            (Counter::RejectedHeaderTimeout, 1),
+            (Counter::RejectedBodyTimeout, 1),
+            (Counter::RejectedWriteTimeout, 1),
+            (Counter::RejectedPingTimeout, 1),
         ];
-        assert_eq!(counted.map(|counter| scoreboard.own().get(counter)), [3, 1, 2, 1]);
+        for (counter, count) in counted {
+            assert_eq!(scoreboard.own().get(counter), count, "{counter:?}");
+        }
     }
 
     #[test]

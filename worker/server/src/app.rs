@@ -192,11 +192,26 @@ pub trait Meter: 'static {
         request
     }
     /// A time limit cut a request or connection off.
-    fn timed_out(&self) {}
+    fn timed_out(&self, limit: TimeLimit) {
+        let _ = limit;
+    }
     /// A TLS handshake with `peer` is over.
     fn tls_handshake_ended(&self, peer: &Peer, end: HandshakeEnd<'_>) {
         let _ = (peer, end);
     }
+}
+
+/// A time limit of which [`Meter::timed_out`] tells. That an idle connection is closed is no such thing: so connections end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimeLimit {
+    /// The first byte of a connection, its PROXY header, or the rest of a head did not come.
+    HeaderRead,
+    /// A body made no progress.
+    BodyRead,
+    /// A client took nothing of what waits for it.
+    Write,
+    /// Nothing was heard of the client of a WebSocket after a ping.
+    Ping,
 }
 
 /// How a request ended.

@@ -32,7 +32,7 @@ pub use access_log::{
 };
 pub use app::{
     App, BodyLength, ConnectionInfo, Header, Meter, Offers, Peer, RequestHead, RequestOutcome, Scheme,
-    Version,
+    TimeLimit, Version,
 };
 pub use connection::Connection;
 pub use drain::{Drain, Gone};

@@ -11,7 +11,8 @@ use support::{
     apps::{Script, reply},
 };
 use worker_server::{
-    App, ForwardedField, Forwarding, Peer, Policy, ProxyProtocol, ProxyVersions, RequestHead, TrustedPeer,
+    App, ForwardedField, Forwarding, Peer, Policy, ProxyProtocol, ProxyVersions, RequestHead, TimeLimit,
+    TrustedPeer,
 };
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 9.8.7.6\r\n\r\n";
@@ -111,7 +112,7 @@ fn a_header_has_the_time_of_a_head() {
     assert!(!rig.is_closed());
     rig.pass(Duration::from_secs(2));
     assert!(rig.is_closed());
-    assert_eq!(rig.ledger.count(&Metered::TimedOut), 1);
+    assert_eq!(rig.ledger.count(&Metered::TimedOut(TimeLimit::HeaderRead)), 1);
 }
 
 #[test]

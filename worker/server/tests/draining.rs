@@ -11,7 +11,7 @@ use std::{
 };
 
 use support::{
-    Metered, Rig,
+    Rig,
     apps::{self, head, keeper, reply},
 };
 use worker_server::Last;
@@ -64,7 +64,7 @@ fn fresh_and_idle_connections_are_closed_after_the_linger() {
         rig.run().pass(LINGER);
         assert_eq!(rig.received(), "");
         part(&mut rig);
-        assert_eq!(rig.ledger.count(&Metered::TimedOut), 0);
+        assert_eq!(rig.ledger.timeouts(), 0);
     }
     // A client that never closes its side delays nobody: 300 ms, and it is over.
     let mut rig = Rig::new(apps::site());

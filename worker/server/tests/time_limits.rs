@@ -8,7 +8,7 @@ use support::{
     Metered, Rig,
     apps::{self, head, keeper},
 };
-use worker_server::{Last, Taken};
+use worker_server::{Last, Taken, TimeLimit};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -30,7 +30,7 @@ fn a_silent_new_connection_is_closed_without_a_word() {
     assert_eq!(rig.received(), "");
     rig.pass(milliseconds(300));
     assert!(rig.is_closed());
-    assert_eq!(rig.ledger.count(&Metered::TimedOut), 1);
+    assert_eq!(rig.ledger.count(&Metered::TimedOut(TimeLimit::HeaderRead)), 1);
 }
 
 #[test]
@@ -46,7 +46,13 @@ fn a_head_that_trickles_in_is_cut_off() {
     assert!(rig.wire.is_shut_down());
     rig.pass(seconds(1));
     assert!(rig.is_closed(), "a client that does not close is not waited for");
-    assert_eq!((rig.ledger.count(&Metered::TimedOut), rig.ledger.count(&Metered::Refused(408))), (1, 1));
+    assert_eq!(
+        (
+            rig.ledger.count(&Metered::TimedOut(TimeLimit::HeaderRead)),
+            rig.ledger.count(&Metered::Refused(408))
+        ),
+        (1, 1)
+    );
     // The empty lines that may come before a request do not win time.
     let mut rig = Rig::new(apps::site());
     for _ in 0..10 {
@@ -69,7 +75,7 @@ fn an_idle_connection_is_closed_without_a_word() {
     assert_eq!(rig.received(), "");
     rig.pass(milliseconds(300));
     assert!(rig.is_closed());
-    assert_eq!(rig.ledger.count(&Metered::TimedOut), 0, "that is how connections end");
+    assert_eq!(rig.ledger.timeouts(), 0, "that is how connections end");
 }
 
 #[test]
@@ -81,7 +87,10 @@ fn a_body_that_stalls_is_cut_off() {
     rig.pass(milliseconds(1));
     assert!(rig.received().starts_with("HTTP/1.1 408 Request Timeout\r\n"));
     let cut_off = Metered::Finished { status: 408, request_bytes: 6, reply_bytes: 0, aborted: false };
-    assert_eq!((rig.ledger.count(&Metered::TimedOut), rig.ledger.count(&cut_off)), (1, 1));
+    assert_eq!(
+        (rig.ledger.count(&Metered::TimedOut(TimeLimit::BodyRead)), rig.ledger.count(&cut_off)),
+        (1, 1)
+    );
     // A reply that was begun is broken off.
     let (kept, app) = keeper();
     let mut rig = Rig::new(app);
@@ -131,7 +140,7 @@ fn a_client_that_takes_nothing_is_cut_off() {
     assert!(!rig.is_closed());
     rig.pass(milliseconds(1));
     assert!(rig.is_closed());
-    assert_eq!(rig.ledger.count(&Metered::TimedOut), 1);
+    assert_eq!(rig.ledger.count(&Metered::TimedOut(TimeLimit::Write)), 1);
     let aborted = Metered::Finished { status: 200, request_bytes: 0, reply_bytes: 5, aborted: true };
     assert_eq!(rig.ledger.count(&aborted), 1);
 }

@@ -12,7 +12,7 @@ use hyper::rt::{Read, ReadBuf};
 
 use super::handover::{Handover, NextStage, StageEnd};
 use crate::{
-    ConnectionInfo, Tls,
+    ConnectionInfo, TimeLimit, Tls,
     deadline::{Deadline, Expiry},
     drain::DrainPhase,
     proxy_protocol::{self, Parsed, Source, Versions},
@@ -76,7 +76,7 @@ impl<Io: Read + Unpin, A> ProxyHeader<Io, A> {
         match self.deadline.watch(self.limit, now, &*self.handover.service.timer, context) {
             Expiry::Ahead => Poll::Pending,
             Expiry::Over => {
-                self.handover.service.meter.timed_out();
+                self.handover.service.meter.timed_out(TimeLimit::HeaderRead);
                 Poll::Ready(StageEnd::Closed)
             }
         }

@@ -1,6 +1,6 @@
 //! What a client does to wear the server out: each is stopped, and counted by its reason.
 
-use worker_server::{App, Exchange, Last, RequestHead, Room};
+use worker_server::{App, Exchange, Last, RequestHead, Room, TimeLimit};
 
 use super::{
     client::Client,
@@ -107,7 +107,7 @@ fn a_client_that_takes_nothing_holds_a_bounded_reply() {
     client.send(settings(&[(4, 0)])).send(get(1, "/"));
     assert_eq!(client.reply(1).status, 200);
     client.pass(std::time::Duration::from_secs(61));
-    assert_eq!(client.rig.ledger.count(&Metered::TimedOut), 1, "and not for ever");
+    assert_eq!(client.rig.ledger.count(&Metered::TimedOut(TimeLimit::Write)), 1, "and not for ever");
 }
 
 #[test]
@@ -116,5 +116,5 @@ fn a_body_that_does_not_come_is_given_up() {
     client.send(post(1, "/echo")).send(get(3, "/"));
     client.pass(std::time::Duration::from_secs(31));
     assert_eq!((client.reply(1).status, client.reply(3).status), (408, 200));
-    assert_eq!(client.rig.ledger.count(&Metered::TimedOut), 1);
+    assert_eq!(client.rig.ledger.count(&Metered::TimedOut(TimeLimit::BodyRead)), 1);
 }

@@ -23,7 +23,7 @@ use std::{
 
 use worker_server::{
     App, Connection, ConnectionInfo, Drain, HalfClose, HandshakeEnd, Http2Limits, Limits, Meter, Peer,
-    Policy, RequestOutcome, Scheme, Service, Tls,
+    Policy, RequestOutcome, Scheme, Service, TimeLimit, Tls,
 };
 
 use self::{
@@ -74,7 +74,7 @@ pub enum Metered {
     Finished { status: u16, request_bytes: u64, reply_bytes: u64, aborted: bool },
     Refused(u16),
     Flooded,
-    TimedOut,
+    TimedOut(TimeLimit),
     Handshake(&'static str),
     ProxyHeaderRefused,
 }
@@ -115,6 +115,11 @@ impl Ledger {
         self.entries.borrow_mut().push(entry);
     }
 
+    /// How many time limits were over.
+    pub fn timeouts(&self) -> usize {
+        self.entries.borrow().iter().filter(|it| matches!(it, Metered::TimedOut(_))).count()
+    }
+
     /// How often something was noted.
     pub fn count(&self, entry: &Metered) -> usize {
         self.entries.borrow().iter().filter(|it| *it == entry).count()
@@ -148,8 +153,8 @@ impl Meter for Ledger {
     fn connection_flooded(&self) {
         self.note(Metered::Flooded);
     }
-    fn timed_out(&self) {
-        self.note(Metered::TimedOut);
+    fn timed_out(&self, limit: TimeLimit) {
+        self.note(Metered::TimedOut(limit));
     }
     fn tls_handshake_ended(&self, _: &Peer, end: HandshakeEnd<'_>) {
         self.note(Metered::Handshake(match end {

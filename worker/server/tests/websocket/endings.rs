@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use worker_server::{MessageKind, Received, SendError};
+use worker_server::{MessageKind, Received, SendError, TimeLimit};
 
 use crate::{
     client::{BINARY, CLOSE, PING, PONG, TEXT, close, end, frame, keeper, open, received, served, take},
@@ -121,7 +121,7 @@ fn a_silent_client_is_asked_and_then_left() {
     rig.pass(2 * SECOND);
     assert_eq!(received(&mut rig), served(CLOSE, &close(1011, "keepalive ping timeout")));
     assert_eq!(end(&kept.borrow()[0]).0, 1011);
-    assert_eq!(rig.ledger.count(&Metered::TimedOut), 1);
+    assert_eq!(rig.ledger.count(&Metered::TimedOut(TimeLimit::Ping)), 1);
 }
 
 #[test]

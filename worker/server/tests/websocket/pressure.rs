@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use worker_server::{MessageKind, Received, Room, SendError};
+use worker_server::{MessageKind, Received, Room, SendError, TimeLimit};
 
 use crate::{
     client::{PING, PONG, TEXT, end, frame, keeper, open, received, take},
@@ -51,7 +51,7 @@ fn a_client_that_does_not_read_stops_the_app() {
     rig.run();
     rig.pass(Duration::from_secs(61));
     assert!(rig.is_closed() && bell.rang(), "the write timeout");
-    assert_eq!(rig.ledger.count(&Metered::TimedOut), 1);
+    assert_eq!(rig.ledger.count(&Metered::TimedOut(TimeLimit::Write)), 1);
     assert_eq!(end(&socket), (1006, String::new()));
     assert_eq!(socket.send(MessageKind::Binary, Vec::new()), Err(SendError::Disconnected));
     assert_eq!(socket.room(), Room::Free, "nothing to wait for");

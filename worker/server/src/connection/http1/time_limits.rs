@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::{Http1, Phase, Served, closing::Linger};
-use crate::{App, Transport, drain::DrainPhase, http1::refusal::Refusal};
+use crate::{App, TimeLimit, Transport, drain::DrainPhase, http1::refusal::Refusal};
 
 impl<Io: Transport, A: App> Http1<Io, A> {
     /// The earliest time limit that applies now. One beyond the clock's range is none.
@@ -44,7 +44,7 @@ impl<Io: Transport, A: App> Http1<Io, A> {
         let now = self.service.clock.now().max(limit);
         self.turn.now = now;
         if self.write_limit().is_some_and(|limit| now >= limit) {
-            self.service.meter.timed_out();
+            self.service.meter.timed_out(TimeLimit::Write);
             self.abandon();
             return;
         }
@@ -52,12 +52,16 @@ impl<Io: Transport, A: App> Http1<Io, A> {
             Phase::Idle { since, served } => {
                 let is_draining = self.drain_limit(since).is_some();
                 if served == Served::Nothing && !is_draining {
-                    self.service.meter.timed_out();
+                    self.service.meter.timed_out(TimeLimit::HeaderRead);
                 }
                 self.begin_closing(Linger::ForCrossingRequest);
             }
-            Phase::Head { .. } | Phase::Exchange { .. } => {
-                self.service.meter.timed_out();
+            Phase::Head { .. } => {
+                self.service.meter.timed_out(TimeLimit::HeaderRead);
+                self.refuse(Refusal::Timeout);
+            }
+            Phase::Exchange { .. } => {
+                self.service.meter.timed_out(TimeLimit::BodyRead);
                 self.refuse(Refusal::Timeout);
             }
             Phase::Discard { .. } => self.begin_closing(Linger::ForReply),

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{Http2, Phase};
 use crate::{
-    App, Transport,
+    App, TimeLimit, Transport,
     stream::{Idle, Overdue},
 };
 
@@ -55,7 +55,7 @@ impl<Io: Transport, A: App> Http2<Io, A> {
         self.now = now;
         let is_over = |limit: Option<Instant>| limit.is_some_and(|limit| now >= limit);
         if is_over(self.write_limit()) {
-            self.service.meter.timed_out();
+            self.service.meter.timed_out(TimeLimit::Write);
             self.break_off();
             return;
         }
@@ -65,7 +65,7 @@ impl<Io: Transport, A: App> Http2<Io, A> {
         match self.phase {
             Phase::Serving if is_over(self.idle_limit()) => {
                 if let Idle::Fresh(_) = self.streams.idle() {
-                    self.service.meter.timed_out();
+                    self.service.meter.timed_out(TimeLimit::HeaderRead);
                 }
                 self.leave(GOAWAY_LINGER);
             }
@@ -84,9 +84,9 @@ impl<Io: Transport, A: App> Http2<Io, A> {
         for (slot, stream) in self.tasks.streams() {
             match stream.check_limits(now) {
                 Overdue::Nothing => {}
-                Overdue::Request => self.service.meter.timed_out(),
+                Overdue::Request => self.service.meter.timed_out(TimeLimit::BodyRead),
                 Overdue::Reply => {
-                    self.service.meter.timed_out();
+                    self.service.meter.timed_out(TimeLimit::Write);
                     self.tasks.abort(slot);
                 }
             }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::{Phase, WebSocketStage};
 use crate::{
-    WebSocketLimits,
+    TimeLimit, WebSocketLimits,
     drain::DrainPhase,
     limits::{CLOSE_TIMEOUT, DRAINING_CLOSE_TIMEOUT},
     websocket::{
@@ -82,7 +82,7 @@ impl<Io, C> WebSocketStage<Io, C> {
         self.turn.now = now;
         let is_over = |limit: Option<Instant>| limit.is_some_and(|limit| now >= limit);
         if is_over(self.write_limit()) {
-            self.service.meter.timed_out();
+            self.service.meter.timed_out(TimeLimit::Write);
             self.abandon();
             return;
         }
@@ -92,7 +92,7 @@ impl<Io, C> WebSocketStage<Io, C> {
                 self.session.shut(SERVICE_RESTART, "");
             }
             (Phase::Talking, SessionPhase::Open) if is_over(self.pong_limit()) => {
-                self.service.meter.timed_out();
+                self.service.meter.timed_out(TimeLimit::Ping);
                 self.session.give_up(INTERNAL_ERROR, "keepalive ping timeout");
             }
             (Phase::Talking, SessionPhase::Open) => self.ping(now),
