@@ -42,7 +42,20 @@ pub const HTTP: HttpSettings = HttpSettings {
     // A phone on a bad network manages; a slow-loris client does not hold a connection for long.
     header_read_timeout_ms: 15_000,
     body_read_timeout_ms: 30_000,
+    // Kestrel's: a slow phone manages ten times as much, and who sends less holds a place for nothing.
+    body_bytes_per_second: 240,
     write_timeout_ms: 30_000,
+    // Only the application knows how long it may take: exports and long polls are no faults.
+    request_timeout_ms: 0,
+    // An idle connection costs a few hundred bytes and a descriptor: ten times gunicorn's, since slow clients and WebSockets stay. A
+    // worker whose descriptors do not suffice takes fewer.
+    connections: 10_000,
+    // Only the application knows how much it can bear at once.
+    concurrent_requests: 0,
+    // Where there is a bound: enough for a burst, and the last in the queue is still answered in time.
+    queued_requests: 100,
+    // Whoever waits longer has left already, or tries again and makes it worse.
+    queue_timeout_ms: 10_000,
     // Apache's and gunicorn's longest line.
     request_line_bytes: 8_190,
     head_bytes: 64 * 1024,

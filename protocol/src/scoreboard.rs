@@ -71,12 +71,22 @@ counters! {
     RejectedHeaderTimeout,
     /// Requests cut off: the body made no progress (408).
     RejectedBodyTimeout,
+    /// Requests cut off: the body came too slowly (408).
+    RejectedBodyTooSlow,
     /// Connections cut off: the client took nothing of what it had asked for.
     RejectedWriteTimeout,
+    /// Requests cut off: not answered in full in time (503, or broken off).
+    RejectedRequestTimeout,
+    /// Requests refused: too many waited already (503).
+    RejectedQueueFull,
+    /// Requests refused: their turn did not come in time (503).
+    RejectedQueueTimeout,
     /// WebSockets cut off: nothing was heard of the client after a ping.
     RejectedPingTimeout,
     /// Connections closed for a flood of HTTP/2 frames: resets, or frames that carry nothing.
     RejectedFlood,
+    /// Times that a worker stopped accepting because it had as many connections as it may have.
+    AcceptPauses,
     /// Exceptions that escaped from the application.
     AppExceptions,
     /// Request body bytes received.

@@ -185,8 +185,20 @@ pub struct HttpSettings {
     pub header_read_timeout_ms: u64,
     /// A body must make progress this often (408).
     pub body_read_timeout_ms: u64,
+    /// Bytes of a body that must come a second on average, while they are waited for (408); 0 for no such bound.
+    pub body_bytes_per_second: u32,
     /// A client must take some of a reply this often, else it is cut off.
     pub write_timeout_ms: u64,
+    /// A request must be answered in full after this time (503, or broken off); 0 for no bound.
+    pub request_timeout_ms: u64,
+    /// Connections that a worker has open at once; more wait in the kernel's queue.
+    pub connections: u32,
+    /// Requests that are with the application of one worker at once; 0 for no bound.
+    pub concurrent_requests: u32,
+    /// Requests that may wait for their turn beyond those (503).
+    pub queued_requests: u32,
+    /// How long each may wait (503).
+    pub queue_timeout_ms: u64,
     /// Longest request line (414).
     pub request_line_bytes: u32,
     /// Longest head in all (431).

@@ -224,7 +224,11 @@ fn http_families(page: &mut Page, Sight { workers, .. }: Sight<'_>) {
         ("body_too_large", C::RejectedBodyTooLarge),
         ("header_timeout", C::RejectedHeaderTimeout),
         ("body_timeout", C::RejectedBodyTimeout),
+        ("body_too_slow", C::RejectedBodyTooSlow),
         ("write_timeout", C::RejectedWriteTimeout),
+        ("request_timeout", C::RejectedRequestTimeout),
+        ("queue_full", C::RejectedQueueFull),
+        ("queue_timeout", C::RejectedQueueTimeout),
         ("ping_timeout", C::RejectedPingTimeout),
         ("proxy_header", C::RejectedProxyHeader),
         ("http2_flood", C::RejectedFlood),
@@ -236,6 +240,11 @@ fn http_families(page: &mut Page, Sight { workers, .. }: Sight<'_>) {
     );
     for (name, help, counter) in [
         ("supervise_connections_accepted_total", "Connections accepted.", C::ConnectionsAccepted),
+        (
+            "supervise_accept_pauses_total",
+            "Times that a worker stopped accepting because it had --worker-connections of them.",
+            C::AcceptPauses,
+        ),
         ("supervise_app_exceptions_total", "Exceptions that escaped from the application.", C::AppExceptions),
         ("supervise_http_request_body_bytes_total", "Bytes of request bodies received.", C::RequestBodyBytes),
         ("supervise_http_response_body_bytes_total", "Bytes of response bodies sent.", C::ResponseBodyBytes),

@@ -6,6 +6,7 @@
 //! }
 //! ```
 
+pub mod accept_pause;
 pub mod accepted;
 pub mod access_log;
 pub mod access_log_writer;

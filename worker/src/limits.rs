@@ -5,16 +5,24 @@ use std::time::Duration;
 use protocol::settings::{
     Http2Settings, HttpSettings, PerMessageDeflate, WebSocketMode, WebSocketSettings, http1::HalfClose,
 };
-use worker_server::{Compression, Http2Limits, Limits, WebSocketLimits};
+use worker_server::{AdmissionLimits, Compression, Http2Limits, Limits, WebSocketLimits};
 
-/// The engine's limits as the settings say them, for an application that speaks no WebSocket; a body bound of 0 is none.
+/// The engine's limits as the settings say them, for an application that speaks no WebSocket; bounds of 0 are none.
 #[must_use]
 pub fn limits(http: &HttpSettings) -> Limits {
     Limits {
         keep_alive_timeout: Duration::from_millis(http.keep_alive_timeout_ms),
         header_read_timeout: Duration::from_millis(http.header_read_timeout_ms),
         body_read_timeout: Duration::from_millis(http.body_read_timeout_ms),
+        body_bytes_per_second: (http.body_bytes_per_second > 0).then_some(http.body_bytes_per_second),
         write_timeout: Duration::from_millis(http.write_timeout_ms),
+        request_timeout: (http.request_timeout_ms > 0)
+            .then(|| Duration::from_millis(http.request_timeout_ms)),
+        admission: (http.concurrent_requests > 0).then(|| AdmissionLimits {
+            concurrent_requests: http.concurrent_requests as usize,
+            queued_requests: http.queued_requests as usize,
+            queue_timeout: Duration::from_millis(http.queue_timeout_ms),
+        }),
         request_line_bytes: http.request_line_bytes as usize,
         head_bytes: http.head_bytes as usize,
         header_count: http.header_count as usize,

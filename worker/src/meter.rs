@@ -10,7 +10,7 @@ use std::{
 
 use nix::time::{ClockId, clock_gettime};
 use protocol::{
-    evidence::{REQUEST_LINE_BYTES, REQUEST_SLOT_BYTES, REQUEST_SLOTS, write_request},
+    evidence::{REQUEST_LINE_BYTES, REQUEST_SLOT_BYTES, REQUEST_SLOTS, requests_in_flight, write_request},
     scoreboard::{Counter, Record},
 };
 use worker_server::{HandshakeEnd, Meter, Peer, RequestOutcome, TimeLimit};
@@ -85,6 +85,16 @@ impl WorkerMeter {
         slot
     }
 
+    /// The line of a request in flight, for people.
+    fn request_line(&self, slot: usize) -> String {
+        let Some(entry) = self.table.entries().get(slot) else {
+            return format!("a request beyond the {REQUEST_SLOTS} whose lines are known");
+        };
+        let bytes: Vec<u8> = entry.iter().flat_map(|word| word.load(Relaxed).to_ne_bytes()).collect();
+        let requests = requests_in_flight(&bytes);
+        requests.into_iter().next().map_or_else(String::new, |request| request.line)
+    }
+
     fn forget_request(&self, slot: usize) {
         if slot < REQUEST_SLOTS {
             self.table.entries()[slot][0].store(0, Relaxed);
@@ -138,14 +148,24 @@ impl Meter for WorkerMeter {
 
     fn request_refused(&self, status: u16) {
         let reason = match status {
-            // `timed_out` counts it.
-            408 => return,
+            // Counted where it is known which time limit, or which end of the queue, it was.
+            408 | 503 => return,
             413 => Counter::RejectedBodyTooLarge,
             414 => Counter::RejectedRequestLineTooLong,
             431 => Counter::RejectedHeaderTooLarge,
             _ => Counter::RejectedBadRequest,
         };
         self.record.add(reason, 1);
+    }
+
+    fn queue_was_full(&self) {
+        self.record.add(Counter::RejectedQueueFull, 1);
+    }
+
+    fn request_overdue(&self, request: usize, age: Duration) {
+        self.record.add(Counter::RejectedRequestTimeout, 1);
+        let line = self.request_line(request);
+        tracing::warn!("cut off after {:.3} s (--request-timeout): {line}", age.as_secs_f64());
     }
 
     fn proxy_header_refused(&self) {
@@ -160,7 +180,9 @@ impl Meter for WorkerMeter {
         let reason = match limit {
             TimeLimit::HeaderRead => Counter::RejectedHeaderTimeout,
             TimeLimit::BodyRead => Counter::RejectedBodyTimeout,
+            TimeLimit::BodyRate => Counter::RejectedBodyTooSlow,
             TimeLimit::Write => Counter::RejectedWriteTimeout,
+            TimeLimit::Queue => Counter::RejectedQueueTimeout,
             TimeLimit::Ping => Counter::RejectedPingTimeout,
         };
         self.record.add(reason, 1);
@@ -307,10 +329,21 @@ mod tests {
     #[test]
     fn a_refusal_is_counted_by_its_reason() {
         let (meter, scoreboard, _table) = meter();
-        for status in [400, 501, 505, 413, 414, 431, 408] {
+        for status in [400, 501, 505, 413, 414, 431, 408, 503] {
             meter.request_refused(status);
         }
-        for limit in [TimeLimit::HeaderRead, TimeLimit::BodyRead, TimeLimit::Write, TimeLimit::Ping] {
+        meter.queue_was_full();
+        let begun = meter.request_started(b"GET /slow HTTP/1.1");
+        assert_eq!(meter.request_line(begun), "GET /slow HTTP/1.1");
+        meter.request_overdue(begun, Duration::from_secs(1));
+        for limit in [
+            TimeLimit::HeaderRead,
+            TimeLimit::BodyRead,
+            TimeLimit::BodyRate,
+            TimeLimit::Write,
+            TimeLimit::Queue,
+            TimeLimit::Ping,
+        ] {
             meter.timed_out(limit);
         }
         let counted = [
@@ -320,7 +353,11 @@ mod tests {
             (Counter::RejectedHeaderTooLarge, 1),
             (Counter::RejectedHeaderTimeout, 1),
             (Counter::RejectedBodyTimeout, 1),
+            (Counter::RejectedBodyTooSlow, 1),
             (Counter::RejectedWriteTimeout, 1),
+            (Counter::RejectedRequestTimeout, 1),
+            (Counter::RejectedQueueFull, 1),
+            (Counter::RejectedQueueTimeout, 1),
             (Counter::RejectedPingTimeout, 1),
         ];
         for (counter, count) in counted {

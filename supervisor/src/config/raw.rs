@@ -16,7 +16,7 @@ use serde::Deserialize;
 use super::values::tls::{CipherSuites, ClientCertificatesChoice, RedirectHttps, Secret, TlsVersionChoice};
 use super::values::{
     AccessLogFormatChoice, BindAddress, ByteSize, Choice, EnvironmentEntry, HalfCloseChoice, InterfaceChoice,
-    LifespanChoice, LogFormat, LogLevel, MetricsAddress, Positive, Switch, TimeOrOff, TimeSpan,
+    LifespanChoice, LogFormat, LogLevel, MetricsAddress, Positive, QueueLength, Switch, TimeOrOff, TimeSpan,
     WebSocketChoice, WorkerClass, WorkerCount,
 };
 
@@ -121,9 +121,27 @@ pub struct RawSettings {
     /// A request's body must make progress this often [default: 30s]
     #[arg(long, help_heading = "HTTP limits", value_name = "TIME")]
     pub body_read_timeout: Option<TimeSpan>,
+    /// A request's body must come this fast on average, in bytes a second, after 5 s of waiting for it; 0 for no bound [default: 240]
+    #[arg(long, help_heading = "HTTP limits", value_name = "SIZE")]
+    pub min_body_rate: Option<ByteSize>,
     /// A client must take some of a reply this often [default: 30s]
     #[arg(long, help_heading = "HTTP limits", value_name = "TIME")]
     pub write_timeout: Option<TimeSpan>,
+    /// A request must be answered in full after this time, or `off`: 503, or its reply is broken off; not for WebSockets [default: off]
+    #[arg(long, help_heading = "HTTP limits", value_name = "TIME|off")]
+    pub request_timeout: Option<TimeOrOff>,
+    /// Connections of each worker, within its descriptors; more wait in the kernel's queue [default: 10000]
+    #[arg(long, help_heading = "HTTP limits", value_name = "N")]
+    pub worker_connections: Option<Positive>,
+    /// Requests that the application of each worker has at once; more wait in a queue [default: no bound]
+    #[arg(long, help_heading = "HTTP limits", value_name = "N")]
+    pub limit_concurrency: Option<Positive>,
+    /// Requests that wait in that queue; more are answered 503 [default: 100]
+    #[arg(long, help_heading = "HTTP limits", value_name = "N")]
+    pub limit_queue: Option<QueueLength>,
+    /// How long a request waits in that queue before it is answered 503 [default: 10s]
+    #[arg(long, help_heading = "HTTP limits", value_name = "TIME")]
+    pub queue_timeout: Option<TimeSpan>,
     /// Idle connections of a worker that leaves are kept this long for one last request [default: 1s]
     #[arg(long, help_heading = "HTTP limits", value_name = "TIME")]
     pub drain_linger: Option<TimeSpan>,

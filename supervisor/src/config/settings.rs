@@ -7,6 +7,7 @@ mod asgi;
 mod cgi;
 mod forwarding;
 mod http2;
+mod http_limits;
 mod reply_fields;
 pub mod tls;
 mod websocket;
@@ -16,10 +17,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use protocol::{
     defaults,
-    settings::{
-        Application, EventLoop, Factory, HttpSettings, Interface, Lifespan, PythonSettings, WorkerSettings,
-        http1::Http1Settings,
-    },
+    settings::{Application, EventLoop, Factory, Interface, Lifespan, PythonSettings, WorkerSettings},
 };
 use supervisor_fleet::PoolSettings;
 
@@ -148,7 +146,7 @@ pub fn settle(raw: RawSettings, surroundings: &Surroundings) -> Expected<Setting
             application,
             heartbeat_interval_ms,
             graceful_timeout_ms: pool.graceful_timeout_ms,
-            http: http(&raw)?,
+            http: http_limits::settle(&raw)?,
             tls: worker_tls,
             forwarding: forwarding::settle(&raw, surroundings)?,
             access_log,
@@ -289,34 +287,6 @@ fn pool(raw: &RawSettings, surroundings: &Surroundings, remarks: &mut Vec<String
         graceful_timeout_ms: raw.graceful_timeout.map_or(defaults::GRACEFUL_TIMEOUT_MS, |time| time.ms),
         quick_timeout_ms: QUICK_TIMEOUT_MS,
         abort_grace_ms: ABORT_GRACE_MS,
-    })
-}
-
-fn http(raw: &RawSettings) -> Expected<HttpSettings> {
-    let bytes = |size: Option<super::values::ByteSize>, name: &str, default: u32| match size {
-        None => Ok(default),
-        Some(size) => match u32::try_from(size.0) {
-            Ok(bytes) if bytes > 0 => Ok(bytes),
-            Ok(_) | Err(_) => {
-                let message = format!("--{name} {} is out of range", size.0);
-                Err(ExpectedError::new("settings/range", ExitStatus::Usage, message)
-                    .help("write a size from 1 to 4GiB"))
-            }
-        },
-    };
-    let usual = &defaults::HTTP;
-    Ok(HttpSettings {
-        keep_alive_timeout_ms: raw.keep_alive.map_or(usual.keep_alive_timeout_ms, |time| time.ms),
-        header_read_timeout_ms: raw.header_read_timeout.map_or(usual.header_read_timeout_ms, |time| time.ms),
-        body_read_timeout_ms: raw.body_read_timeout.map_or(usual.body_read_timeout_ms, |time| time.ms),
-        write_timeout_ms: raw.write_timeout.map_or(usual.write_timeout_ms, |time| time.ms),
-        request_line_bytes: bytes(raw.limit_request_line, "limit-request-line", usual.request_line_bytes)?,
-        head_bytes: bytes(raw.limit_request_head, "limit-request-head", usual.head_bytes)?,
-        header_count: raw.limit_request_fields.map_or(usual.header_count, |count| count.0),
-        body_bytes: raw.limit_request_body.map_or(usual.body_bytes, |size| size.0),
-        drain_linger_ms: raw.drain_linger.map_or(usual.drain_linger_ms, |time| time.ms),
-        http2: http2::http2(raw)?,
-        http1: Http1Settings { half_close: raw.half_close.map_or(usual.http1.half_close, |choice| choice.0) },
     })
 }
 

@@ -112,10 +112,34 @@ fn a_short_timeout_makes_a_fast_heartbeat() {
 }
 
 #[test]
+fn bounds_are_settled_and_idle_ones_refused() {
+    let http = |flags: &[&str]| settled(flags, &[], "").map(|settings| settings.worker.http);
+    let usual = http(&["m:a"]).expect("good");
+    assert_eq!((usual.concurrent_requests, usual.request_timeout_ms, usual.connections), (0, 0, 10_000));
+    let narrow = ["m:a", "--limit-concurrency=8", "--limit-queue=0", "--queue-timeout=500ms"];
+    let narrow = http(&narrow).expect("good");
+    let bounds = (narrow.concurrent_requests, narrow.queued_requests, narrow.queue_timeout_ms);
+    assert_eq!(bounds, (8, 0, 500));
+    assert_eq!(http(&["m:a", "--request-timeout=2m"]).expect("good").request_timeout_ms, 120_000);
+    assert_eq!(http(&["m:a", "--min-body-rate=0"]).expect("good").body_bytes_per_second, 0);
+    let idle = [
+        &["m:a", "--limit-queue=5"][..],
+        &["m:a", "--queue-timeout=5"],
+        &["m:a", "--interface=wsgi", "--ws-max-size=1MiB"],
+        &["m:a", "--worker-class=threads", "--ws=none"],
+    ];
+    for flags in idle {
+        assert_eq!(http(flags).expect_err("idle").id, "settings/idle", "{flags:?}");
+    }
+}
+
+#[test]
 fn the_defaults_that_the_help_names_are_the_true_ones() {
     use clap::Args as _;
     let command = crate::config::raw::RawSettings::augment_args(clap::Command::new("supervise"));
-    let mut flags = vec!["m:a".to_owned()];
+    // The queue's defaults have a meaning only where requests wait.
+    let needed_by_queue = ["m:a", "--limit-concurrency=9"];
+    let mut flags = needed_by_queue.map(str::to_owned).to_vec();
     let mut flags_of_cgi = vec!["/".to_owned(), "--interface=cgi".to_owned()];
     let mut flags_of_tls = ["m:a", "--certfile=/c.pem", "--keyfile=/k.pem"].map(str::to_owned).to_vec();
     for argument in command.get_arguments() {
@@ -140,7 +164,7 @@ fn the_defaults_that_the_help_names_are_the_true_ones() {
         unreachable!("the help names the metrics address")
     };
     named.metrics = MetricsSetting::Default(metrics);
-    assert_eq!(named, settled(&["m:a"], &[], "").expect("good"));
+    assert_eq!(named, settled(&needed_by_queue, &[], "").expect("good"));
     for (flags, needed) in [(flags_of_cgi, 2), (flags_of_tls, 3)] {
         let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
         assert!(flags.len() > needed + 2, "{flags:?}");

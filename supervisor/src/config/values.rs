@@ -124,6 +124,18 @@ impl FromStr for Positive {
     }
 }
 
+/// How many may wait: a whole number from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueLength(pub u32);
+
+impl FromStr for QueueLength {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        text.parse().map(Self).or_else(|_error| refuse(format!("`{text}` is no whole number from 0")))
+    }
+}
+
 /// Where to listen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BindAddress {
@@ -349,6 +361,7 @@ read_from_scalars!(
     ByteSize,
     WorkerCount,
     Positive,
+    QueueLength,
     BindAddress,
     MetricsAddress,
     Switch,

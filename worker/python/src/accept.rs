@@ -13,6 +13,7 @@ use std::{
 use hyper::rt::{Sleep, Timer};
 use nix::sys::socket::{setsockopt, sockopt::TcpNoDelay};
 use worker::{
+    accept_pause::AcceptPause,
     accepted::{AcceptFailure, classify, tcp_peer, unix_peer},
     fair_accept::{AcceptTurn, FairAccept},
     inherited_sockets::{Accepted, Listener},
@@ -30,8 +31,6 @@ use crate::{
 const ACCEPTS_PER_TURN: usize = 32;
 /// Bounds the last pass over the accept queue: the longest queue that Linux keeps by default (net.core.somaxconn).
 const LAST_ACCEPTS: usize = 4096;
-/// Pause after the system refused a connection for want of descriptors or memory.
-const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 
 /// What a connection is served with.
 #[derive(Clone)]
@@ -53,13 +52,14 @@ impl<S: Served> Acceptors<S> {
         listeners: Vec<Listener>,
         security: &ListenerSecurity,
         scoreboard: Scoreboard,
+        pause: &AcceptPause,
         serving: &Serving<S>,
     ) -> io::Result<Self> {
         let mut running = Vec::new();
         let securities = security.of_all(&listeners);
         for (listener, security) in listeners.into_iter().zip(securities) {
             let fairness = FairAccept::new(scoreboard);
-            let acceptor = Acceptor::new(listener, security, fairness, serving.clone())?;
+            let acceptor = Acceptor::new(listener, security, (fairness, pause.clone()), serving.clone())?;
             let acceptor = Rc::new(RefCell::new(acceptor));
             running.push((serving.reactor.spawn(run(Rc::clone(&acceptor))), acceptor));
         }
@@ -84,7 +84,7 @@ struct Acceptor<S> {
     security: Security,
     fairness: FairAccept,
     serving: Serving<S>,
-    is_exhausted: bool,
+    pause: AcceptPause,
 }
 
 /// What one pass over the accept queue ended with.
@@ -95,8 +95,10 @@ enum Pass {
     LeftToSibling,
     /// Enough for one turn.
     Full,
-    /// The system is out of descriptors or memory.
-    Exhausted,
+    /// As many connections are open as may be: nothing is accepted until there are fewer than this.
+    AtBound(usize),
+    /// The system is out of descriptors or memory: nothing is accepted for this time.
+    Exhausted(Duration),
 }
 
 /// What a waiting acceptor woke up for.
@@ -120,13 +122,20 @@ async fn run<S: Served>(acceptor: Rc<RefCell<Acceptor<S>>>) {
                 }
             }
             Pass::Full => yield_once().await,
-            Pass::Exhausted => {
-                acceptor.borrow().fairness.stop();
-                Handle.sleep(EXHAUSTED_PAUSE).await;
-                acceptor.borrow_mut().fairness.start();
+            Pass::AtBound(count) => {
+                let room = acceptor.borrow().serving.service.drain().fewer_than(count);
+                rest(&acceptor, room).await;
             }
+            Pass::Exhausted(pause) => rest(&acceptor, Handle.sleep(pause)).await,
         }
     }
+}
+
+/// Waits until there is room for connections again, while the siblings know that this worker accepts nothing.
+async fn rest<S>(acceptor: &RefCell<Acceptor<S>>, until: impl Future<Output = ()>) {
+    acceptor.borrow().fairness.stop();
+    until.await;
+    acceptor.borrow_mut().fairness.start();
 }
 
 /// Waits for a new connection, or for the deadline.
@@ -160,7 +169,7 @@ impl<S: Served> Acceptor<S> {
     fn new(
         listener: Listener,
         security: Security,
-        fairness: FairAccept,
+        (fairness, pause): (FairAccept, AcceptPause),
         serving: Serving<S>,
     ) -> io::Result<Self> {
         let local = match &listener {
@@ -175,17 +184,20 @@ impl<S: Served> Acceptor<S> {
             }
         };
         let listener = Watched::new(serving.reactor, listener)?;
-        Ok(Self { listener, local, security, fairness, serving, is_exhausted: false })
+        Ok(Self { listener, local, security, fairness, serving, pause })
     }
 
     fn accept_some(&mut self) -> Pass {
         for _ in 0..ACCEPTS_PER_TURN {
+            if !self.pause.has_room(self.serving.service.drain().connections()) {
+                return Pass::AtBound(self.pause.full());
+            }
             if self.fairness.turn() == AcceptTurn::Theirs {
                 return Pass::LeftToSibling;
             }
             match self.listener.get().accept() {
                 Ok(connection) => {
-                    self.is_exhausted = false;
+                    self.pause.accepted();
                     self.fairness.accepted();
                     self.serve(connection);
                 }
@@ -195,19 +207,15 @@ impl<S: Served> Acceptor<S> {
                         return Pass::Empty;
                     }
                     AcceptFailure::OneConnection => {}
-                    AcceptFailure::System => {
-                        if !std::mem::replace(&mut self.is_exhausted, true) {
-                            tracing::warn!(%error, "cannot accept connections; trying again until it works");
-                        }
-                        return Pass::Exhausted;
-                    }
+                    AcceptFailure::System => return Pass::Exhausted(self.pause.exhausted(&error)),
                 },
             }
         }
         Pass::Full
     }
 
-    /// Whoever is in the queue when the worker stops got through, and is answered.
+    /// Whoever is in the queue when the worker stops got through, and is answered: once, so that the bound of connections, which is
+    /// there for those that stay, does not hold here.
     fn accept_last(&self) {
         for _ in 0..LAST_ACCEPTS {
             match self.listener.get().accept() {

@@ -173,6 +173,9 @@ impl Worker {
     ) -> Result<(), Failure> {
         let py = application.py();
         let settings = &self.inherited.settings;
+        if settings.websocket != protocol::defaults::WEBSOCKET {
+            tracing::warn!("the --ws options have no effect: a WSGI application speaks no WebSocket");
+        }
         let grace = Duration::from_millis(settings.graceful_timeout_ms);
         let handlers = signals::leave_on_plain_signals(py, self.supervised, &self.orders, grace);
         python_error(py, "cannot handle signals", handlers)?;

@@ -12,6 +12,7 @@ use std::{
 use nix::time::{ClockId, clock_gettime};
 use protocol::settings::{HttpSettings, WebSocketSettings};
 use worker::{
+    accept_pause::AcceptPause,
     inherited_sockets::Listener,
     limits::{limits, websocket_limits},
     meter::WorkerMeter,
@@ -88,7 +89,8 @@ impl<S: Served> Site<S> {
             service.log_access(access_log);
         }
         let serving = Serving { reactor: self.reactor, application: self.application.clone(), service };
-        let acceptors = Acceptors::start(self.listeners, &self.security, self.scoreboard, &serving)?;
+        let pause = AcceptPause::new(&self.http, self.scoreboard);
+        let acceptors = Acceptors::start(self.listeners, &self.security, self.scoreboard, &pause, &serving)?;
         self.reporter.ready();
         let Self { reactor, application, reporter, orders, http, .. } = self;
         reactor.spawn(async move {

@@ -182,6 +182,12 @@ pub trait Meter: 'static {
     fn request_refused(&self, status: u16) {
         let _ = status;
     }
+    /// A request was refused because too many wait already.
+    fn queue_was_full(&self) {}
+    /// The request that `request_started` numbered is not answered in time and cut off, at this age.
+    fn request_overdue(&self, request: usize, age: Duration) {
+        let _ = (request, age);
+    }
     /// A connection began with a PROXY header that is none, and was closed.
     fn proxy_header_refused(&self) {}
     /// A connection was closed for a flood of frames: resets, or frames that carry nothing.
@@ -208,8 +214,12 @@ pub enum TimeLimit {
     HeaderRead,
     /// A body made no progress.
     BodyRead,
+    /// A body came too slowly.
+    BodyRate,
     /// A client took nothing of what waits for it.
     Write,
+    /// A request waited too long for its turn.
+    Queue,
     /// Nothing was heard of the client of a WebSocket after a ping.
     Ping,
 }

@@ -36,7 +36,7 @@ pub struct Drain {
 struct Shared {
     phase: Cell<DrainPhase>,
     connections: RefCell<Slab<Option<Waker>>>,
-    when_gone: RefCell<Vec<Waker>>,
+    when_fewer: RefCell<Vec<Waker>>,
 }
 
 impl Default for Shared {
@@ -44,7 +44,7 @@ impl Default for Shared {
         Self {
             phase: Cell::new(DrainPhase::Serving),
             connections: RefCell::default(),
-            when_gone: RefCell::default(),
+            when_fewer: RefCell::default(),
         }
     }
 }
@@ -86,8 +86,14 @@ impl Drain {
 
     /// Resolves when no connection is left.
     #[must_use]
-    pub fn gone(&self) -> Gone {
-        Gone { drain: self.clone() }
+    pub fn gone(&self) -> Fewer {
+        self.fewer_than(1)
+    }
+
+    /// Resolves when fewer than `count` connections are open.
+    #[must_use]
+    pub fn fewer_than(&self, count: usize) -> Fewer {
+        Fewer { drain: self.clone(), count }
     }
 
     pub(crate) fn phase(&self) -> DrainPhase {
@@ -106,22 +112,23 @@ impl Drain {
     }
 }
 
-/// Future of [`Drain::gone`].
+/// Future of [`Drain::gone`] and [`Drain::fewer_than`].
 #[derive(Debug)]
-pub struct Gone {
+pub struct Fewer {
     drain: Drain,
+    count: usize,
 }
 
-impl Future for Gone {
+impl Future for Fewer {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        if self.drain.connections() == 0 {
+        if self.drain.connections() < self.count {
             return Poll::Ready(());
         }
-        let mut when_gone = self.drain.shared.when_gone.borrow_mut();
-        if !when_gone.iter().any(|waker| waker.will_wake(context.waker())) {
-            when_gone.push(context.waker().clone());
+        let mut when_fewer = self.drain.shared.when_fewer.borrow_mut();
+        if !when_fewer.iter().any(|waker| waker.will_wake(context.waker())) {
+            when_fewer.push(context.waker().clone());
         }
         Poll::Pending
     }
@@ -146,12 +153,10 @@ impl Drop for Registration {
     fn drop(&mut self) {
         let mut connections = self.drain.shared.connections.borrow_mut();
         let waker = connections.remove(self.key);
-        let is_last = connections.is_empty();
         drop(connections);
         drop(waker);
-        if is_last {
-            let wakers = std::mem::take(&mut *self.drain.shared.when_gone.borrow_mut());
-            wakers.into_iter().for_each(Waker::wake);
-        }
+        // Empty for as long as nobody waits, which is nearly always.
+        let wakers = std::mem::take(&mut *self.drain.shared.when_fewer.borrow_mut());
+        wakers.into_iter().for_each(Waker::wake);
     }
 }

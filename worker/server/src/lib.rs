@@ -5,6 +5,7 @@
 
 mod access_log;
 mod app;
+mod body_pace;
 mod connection;
 mod deadline;
 mod drain;
@@ -12,6 +13,7 @@ mod exchange;
 mod forwarded;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;
+mod gate;
 mod http1;
 mod http2;
 mod inbound;
@@ -35,10 +37,10 @@ pub use app::{
     TimeLimit, Version,
 };
 pub use connection::Connection;
-pub use drain::{Drain, Gone};
+pub use drain::{Drain, Fewer};
 pub use exchange::{Exchange, Last, ReplyError, Room, Taken};
 pub use forwarded::{ForwardedField, Forwarding, TrustedPeer, TrustedPeers};
-pub use limits::{Compression, HalfClose, Http2Limits, Limits, WebSocketLimits};
+pub use limits::{AdmissionLimits, Compression, HalfClose, Http2Limits, Limits, WebSocketLimits};
 pub use policy::{AutomaticField, Policy, ProxyProtocol, ReplyFields};
 pub use proxy_protocol::Versions as ProxyVersions;
 pub use service::{Clock, Service};

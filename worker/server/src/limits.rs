@@ -13,8 +13,16 @@ pub struct Limits {
     pub header_read_timeout: Duration,
     /// A body must make progress this often (408) while the engine is willing to read it.
     pub body_read_timeout: Duration,
+    /// Bytes of a body that must come a second on average, counted while the engine is willing to read it and after the first five
+    /// seconds of that (408); `None` for no such bound.
+    pub body_bytes_per_second: Option<u32>,
     /// A client must take some of a reply this often, else it is cut off.
     pub write_timeout: Duration,
+    /// A request must be answered in full this long after its head's end (503, or broken off), WebSockets excepted; `None` for no
+    /// bound.
+    pub request_timeout: Option<Duration>,
+    /// How many requests are with the app at once, on all connections of the service; `None` for no bound.
+    pub admission: Option<AdmissionLimits>,
     /// Longest request line in bytes, without its line end (414).
     pub request_line_bytes: usize,
     /// Longest head in bytes, request line and line ends included (431).
@@ -29,6 +37,18 @@ pub struct Limits {
     pub websocket: Option<WebSocketLimits>,
     /// Bounds of HTTP/2; `None` if it is not spoken.
     pub http2: Option<Http2Limits>,
+}
+
+/// How many requests are with the app at once, and what becomes of the others. A request counts until its reply is complete, a
+/// WebSocket until its handshake is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AdmissionLimits {
+    /// Requests with the app at once.
+    pub concurrent_requests: usize,
+    /// Requests that may wait for their turn (503).
+    pub queued_requests: usize,
+    /// How long each may wait (503).
+    pub queue_timeout: Duration,
 }
 
 /// Bounds and time limits of a WebSocket.
@@ -86,6 +106,9 @@ pub enum HalfClose {
     /// That it has said all and waits for its replies. That it leaves after all is noticed when writing fails.
     Waits,
 }
+
+/// A body that comes slowly is not measured before the app or the engine has waited this long for it: slow starts are no attack.
+pub(crate) const BODY_RATE_GRACE: Duration = Duration::from_secs(5);
 
 /// Requests that one connection may start in one turn, so that a client who pipelines cannot starve the others.
 pub(crate) const REQUESTS_PER_TURN: u32 = 16;

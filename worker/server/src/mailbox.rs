@@ -17,6 +17,7 @@ pub(crate) use self::replying::{Closes, Reply, ReplyPhase};
 use crate::{
     Room, Service, Taken, Version,
     access_log::{Entry, RequestFacts},
+    gate::Permit,
     http1::{
         chunked::BodyEnd,
         head::{Expectation, Persistence, Trailers},
@@ -43,6 +44,8 @@ pub(crate) struct Mailbox<C> {
     delivery: Cell<Delivery>,
     /// The line of the access log for the current request.
     log_entry: Cell<Option<Box<Entry>>>,
+    /// The current request's place with the app, where places are counted.
+    permit: Cell<Option<Permit>>,
     pub(crate) inbound: RefCell<Inbound>,
     pub(crate) output: RefCell<Output<C>>,
 }
@@ -111,6 +114,7 @@ impl<C> Mailbox<C> {
             reply: Cell::new(Reply::new(ReplyPhase::Over)),
             delivery: Cell::new(Delivery::Open),
             log_entry: Cell::new(None),
+            permit: Cell::new(None),
             inbound: RefCell::default(),
             output: RefCell::default(),
         }
@@ -164,6 +168,24 @@ impl<C> Mailbox<C> {
         self.log_entry.take()
     }
 
+    /// The next request has a place with the app, until [`Mailbox::finish`].
+    pub(crate) fn hold(&self, permit: Permit) {
+        self.permit.set(Some(permit));
+    }
+
+    /// Whether the next request has its place.
+    pub(crate) fn is_admitted(&self) -> bool {
+        let permit = self.permit.take();
+        let is_admitted = permit.is_some();
+        self.permit.set(permit);
+        is_admitted
+    }
+
+    /// Gives the place to whoever waits for it.
+    pub(crate) fn give_way(&self) {
+        drop(self.permit.take());
+    }
+
     /// The reply so far.
     pub(crate) fn reply(&self) -> Reply {
         self.reply.get()
@@ -178,6 +200,7 @@ impl<C> Mailbox<C> {
     pub(crate) fn finish(&self) {
         self.set_phase(ReplyPhase::Over);
         self.output.borrow_mut().discard_held();
+        self.give_way();
         self.wake_receiver();
         self.wake_sender();
         if let Some(waker) = self.over_waker.take() {
@@ -190,6 +213,11 @@ impl<C> Mailbox<C> {
         if self.delivery.get() == Delivery::Open {
             self.delivery.set(Delivery::Paused);
         }
+    }
+
+    /// Whether the client may wait for a `100 Continue` before it sends its body, because the app has not asked for it.
+    pub(crate) fn awaits_invitation(&self) -> bool {
+        self.request.get().expectation == Expectation::Continue
     }
 
     /// Whether the connection waits for the app to receive.

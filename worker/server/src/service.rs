@@ -15,6 +15,7 @@ use hyper::{
 use crate::{
     AccessLog, AutomaticField, Drain, Limits, Meter, Policy, RequestOutcome,
     access_log::Entry,
+    gate::Gate,
     http1::{date, head::FieldSpan, reply::ReplyFacts},
     inbound::BUFFER_BYTES,
     websocket::{deflate::DeflateStates, receiver},
@@ -48,6 +49,8 @@ pub struct Service {
     pub(crate) clock: Box<dyn Clock>,
     pub(crate) timer: Box<dyn Timer>,
     pub(crate) drain: Drain,
+    /// Where requests wait for their turn; `None` where all are begun at once.
+    pub(crate) gate: Option<Rc<Gate>>,
     access_log: OnceCell<AccessLog>,
     /// None where replies have no Date but the application's.
     date: Option<RefCell<DateField>>,
@@ -85,6 +88,7 @@ impl Service {
     ) -> Rc<Self> {
         let has = |field| policy.reply_fields.automatic.contains(&field);
         Rc::new(Self {
+            gate: limits.admission.map(|it| Gate::new(it.concurrent_requests, it.queued_requests)),
             limits,
             meter,
             clock: Box::new(clock),

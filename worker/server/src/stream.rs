@@ -6,6 +6,7 @@
 //! a reply's fields. hyper's locks are held when it looks at or drops a [`outgoing::Piece`]: nothing of the app's runs there.
 
 mod outgoing;
+mod queued;
 mod receiving;
 mod replying;
 mod shared;
@@ -23,11 +24,14 @@ use hyper::{HeaderMap, body::Incoming};
 use self::receiving::Ahead;
 pub(crate) use self::{
     outgoing::{Outgoing, Overdue, Reply},
+    queued::Turn,
     shared::{Idle, StreamsShared},
 };
 use crate::{
     RequestOutcome, Room,
     access_log::Entry,
+    body_pace::BodyPace,
+    gate::Permit,
     http1::{head::Trailers, reply::ReplyFacts},
     limits::OUTPUT_HIGH_WATER_BYTES,
     mailbox::ReplyBody,
@@ -64,6 +68,12 @@ pub(crate) struct Stream<C> {
     delivery: Cell<Delivery>,
     /// Since when the app waits for more of the body.
     receiving_since: Cell<Option<Instant>>,
+    /// How long the app has waited for the body.
+    pace: Cell<BodyPace>,
+    /// When the request must be answered.
+    request_limit: Cell<Option<Instant>>,
+    /// The request's place with the app, where places are counted.
+    permit: Cell<Option<Permit>>,
     receive_waker: Cell<Option<Waker>>,
     room_waker: Cell<Option<Waker>>,
     over_waker: Cell<Option<Waker>>,
@@ -175,6 +185,10 @@ impl<C> Stream<C> {
         number: usize,
     ) -> Rc<Self> {
         let started = shared.service.clock.now();
+        let timeout = shared.service.limits.request_timeout;
+        if let Some(timeout) = timeout {
+            shared.limit(started, timeout);
+        }
         Rc::new(Self {
             shared,
             task,
@@ -193,6 +207,9 @@ impl<C> Stream<C> {
             ahead: RefCell::new(Ahead::Unknown),
             delivery: Cell::new(Delivery::Open),
             receiving_since: Cell::new(None),
+            pace: Cell::default(),
+            request_limit: Cell::new(timeout.and_then(|timeout| started.checked_add(timeout))),
+            permit: Cell::new(None),
             receive_waker: Cell::new(None),
             room_waker: Cell::new(None),
             over_waker: Cell::new(None),
@@ -206,6 +223,11 @@ impl<C> Stream<C> {
     /// Begins the request's line in the access log.
     pub(crate) fn set_log_entry(&self, entry: Box<Entry>) {
         self.log_entry.set(Some(entry));
+    }
+
+    /// The request has a place with the app until its reply is complete.
+    pub(crate) fn hold(&self, permit: Permit) {
+        self.permit.set(Some(permit));
     }
 
     /// Whether something can still be sent or received.
@@ -267,7 +289,7 @@ impl<C> Stream<C> {
     }
 
     fn wake_receiver(&self) {
-        self.receiving_since.set(None);
+        self.stop_waiting();
         if let Some(waker) = self.receive_waker.take() {
             waker.wake();
         }
@@ -282,6 +304,7 @@ impl<C> Stream<C> {
     /// hyper is done with the stream, or has broken it off: the app hears that it is over, and the meter how it ended.
     fn end(&self) {
         let phase = self.phase.replace(Phase::Over);
+        drop(self.permit.take());
         let is_whole = match phase {
             Phase::Complete => self.parts.borrow().is_empty(),
             Phase::Failed(_) => true,

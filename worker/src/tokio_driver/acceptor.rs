@@ -13,6 +13,7 @@ use tokio::{
 use worker_server::{App, Connection, ConnectionInfo, Peer, Scheme, Service};
 
 use crate::{
+    accept_pause::AcceptPause,
     accepted::{AcceptFailure, classify, tcp_peer, unix_peer},
     error::{StartError, StartErrorKind},
     fair_accept::{AcceptTurn, FairAccept},
@@ -25,9 +26,6 @@ use crate::{
 const ACCEPTS_PER_TURN: usize = 32;
 /// Bounds the last pass over the accept queue: the longest queue that Linux keeps by default (net.core.somaxconn).
 const LAST_ACCEPTS: usize = 4096;
-/// Pause after the system refused a connection for want of descriptors or memory; doubled each time up to the longest.
-const FIRST_PAUSE: Duration = Duration::from_millis(10);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// The accepting tasks of a worker.
 #[derive(Debug)]
@@ -47,9 +45,11 @@ impl Acceptors {
         let (stop, stopped) = watch::channel(());
         let mut tasks = Vec::new();
         let securities = security.of_all(&inherited.listeners);
+        let pause = AcceptPause::new(&inherited.settings.http, inherited.scoreboard);
         for (listener, security) in inherited.listeners.iter().zip(securities) {
             let fairness = FairAccept::new(inherited.scoreboard);
-            let acceptor = Acceptor::new(listener, security, fairness, app, service).map_err(|error| {
+            let policy = (fairness, pause.clone());
+            let acceptor = Acceptor::new(listener, security, policy, app, service).map_err(|error| {
                 StartError::new(StartErrorKind::Os, format!("cannot watch a listening socket: {error}"))
             })?;
             tasks.push(spawn_local(acceptor.run(stopped.clone())));
@@ -74,7 +74,7 @@ struct Acceptor<A: App> {
     fairness: FairAccept,
     app: Rc<A>,
     service: Rc<Service>,
-    pause: Option<Duration>,
+    pause: AcceptPause,
 }
 
 /// What one pass over the accept queue ended with.
@@ -85,15 +85,17 @@ enum Pass {
     LeftToSibling,
     /// Enough for one turn.
     Full,
-    /// The system is out of descriptors or memory.
-    Exhausted,
+    /// As many connections are open as may be: nothing is accepted until there are fewer than this.
+    AtBound(usize),
+    /// The system is out of descriptors or memory: nothing is accepted for this time.
+    Exhausted(Duration),
 }
 
 impl<A: App> Acceptor<A> {
     fn new(
         listener: &Listener,
         security: Security,
-        fairness: FairAccept,
+        (fairness, pause): (FairAccept, AcceptPause),
         app: &Rc<A>,
         service: &Rc<Service>,
     ) -> io::Result<Self> {
@@ -103,7 +105,7 @@ impl<A: App> Acceptor<A> {
         }
         let listener = listener.watched()?;
         let (app, service) = (Rc::clone(app), Rc::clone(service));
-        Ok(Self { listener, security, fairness, app, service, pause: None })
+        Ok(Self { listener, security, fairness, app, service, pause })
     }
 
     async fn run(mut self, mut stopped: watch::Receiver<()>) {
@@ -120,10 +122,17 @@ impl<A: App> Acceptor<A> {
                 Pass::Empty => None,
                 Pass::LeftToSibling => Some(Instant::now() + self.fairness.deferral()),
                 Pass::Full => Some(Instant::now()),
-                Pass::Exhausted => {
+                Pass::AtBound(count) => {
+                    let room = self.service.drain().fewer_than(count);
                     tokio::select! {
                         _sender_is_gone = stopped.changed() => break,
-                        () = self.rest() => Some(Instant::now()),
+                        () = self.rest(room) => Some(Instant::now()),
+                    }
+                }
+                Pass::Exhausted(pause) => {
+                    tokio::select! {
+                        _sender_is_gone = stopped.changed() => break,
+                        () = self.rest(sleep(pause)) => Some(Instant::now()),
                     }
                 }
             };
@@ -134,12 +143,15 @@ impl<A: App> Acceptor<A> {
 
     fn accept_some(&mut self) -> Pass {
         for _ in 0..ACCEPTS_PER_TURN {
+            if !self.pause.has_room(self.service.drain().connections()) {
+                return Pass::AtBound(self.pause.full());
+            }
             if self.fairness.turn() == AcceptTurn::Theirs {
                 return Pass::LeftToSibling;
             }
             match self.listener.get_ref().accept() {
                 Ok(connection) => {
-                    self.pause = None;
+                    self.pause.accepted();
                     self.fairness.accepted();
                     self.serve(connection);
                 }
@@ -149,14 +161,15 @@ impl<A: App> Acceptor<A> {
                         return Pass::Empty;
                     }
                     AcceptFailure::OneConnection => {}
-                    AcceptFailure::System => return self.exhausted(&error),
+                    AcceptFailure::System => return Pass::Exhausted(self.pause.exhausted(&error)),
                 },
             }
         }
         Pass::Full
     }
 
-    /// Whoever is in the queue when the worker stops got through, and is answered.
+    /// Whoever is in the queue when the worker stops got through, and is answered: once, so that the bound of connections, which is
+    /// there for those that stay, does not hold here.
     fn accept_last(&self) {
         for _ in 0..LAST_ACCEPTS {
             match self.listener.get_ref().accept() {
@@ -169,19 +182,10 @@ impl<A: App> Acceptor<A> {
         }
     }
 
-    fn exhausted(&self, error: &io::Error) -> Pass {
-        if self.pause.is_none() {
-            tracing::warn!(%error, "cannot accept connections; trying again until it works");
-        }
-        Pass::Exhausted
-    }
-
-    /// Waits for descriptors or memory to come free, while the siblings know that this worker accepts nothing.
-    async fn rest(&mut self) {
-        let pause = self.pause.map_or(FIRST_PAUSE, |pause| (pause * 2).min(LONGEST_PAUSE));
-        self.pause = Some(pause);
+    /// Waits until there is room for connections again, while the siblings know that this worker accepts nothing.
+    async fn rest(&mut self, until: impl Future<Output = ()>) {
         self.fairness.stop();
-        sleep(pause).await;
+        until.await;
         self.fairness.start();
     }
 

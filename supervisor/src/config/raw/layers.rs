@@ -109,12 +109,18 @@ impl RawSettings {
         );
     }
 
-    /// The same for what only some protocols and interfaces have.
+    /// The same for the bounds of load, and for what only some protocols and interfaces have.
     fn protocols_over(&mut self, below: &mut Self) {
         macro_rules! fall_back {
             ($($field:ident),* $(,)?) => { $(self.$field = self.$field.take().or(below.$field.take());)* };
         }
         fall_back!(
+            min_body_rate,
+            request_timeout,
+            worker_connections,
+            limit_concurrency,
+            limit_queue,
+            queue_timeout,
             http2,
             http2_max_concurrent_streams,
             http2_max_header_list_size,

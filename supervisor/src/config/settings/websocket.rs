@@ -2,7 +2,9 @@
 
 use protocol::{
     defaults,
-    settings::{Application, PerMessageDeflate, WebSocketSettings},
+    settings::{
+        Application, Interface, PerMessageDeflate, PythonSettings, WebSocketSettings, wsgi::WorkerClass,
+    },
 };
 
 use crate::{
@@ -21,7 +23,14 @@ pub(super) fn websocket(raw: &RawSettings, application: &Application) -> Expecte
     ];
     let first = given.into_iter().find_map(|(name, is_given)| is_given.then_some(name));
     match (application, first) {
-        (Application::Python(_), _) | (_, None) => {}
+        (_, None) => {}
+        (Application::Python(python), Some(name)) if speaks_wsgi(python) => {
+            let message = format!("--{name} has no effect: a WSGI application speaks no WebSocket");
+            return Err(ExpectedError::new("settings/idle", ExitStatus::Usage, message)
+                .help("leave it out, or name an ASGI application"));
+        }
+        // What an application is that is found by looking, its worker finds out, and says that these are idle.
+        (Application::Python(_), Some(_)) => {}
         (Application::Welcome | Application::Native { .. } | Application::Cgi(_), Some(name)) => {
             let message = format!("--{name} has no effect: only Python applications speak WebSocket here");
             return Err(ExpectedError::new("settings/idle", ExitStatus::Usage, message)
@@ -46,4 +55,13 @@ pub(super) fn websocket(raw: &RawSettings, application: &Application) -> Expecte
             Some(Switch::Off) => PerMessageDeflate::Off,
         },
     })
+}
+
+/// Whether the settings alone say so.
+fn speaks_wsgi(python: &PythonSettings) -> bool {
+    let by_class = match python.wsgi.worker_class {
+        WorkerClass::Threads | WorkerClass::Sync => true,
+        WorkerClass::Async => false,
+    };
+    by_class || python.interface == Interface::Wsgi
 }

@@ -3,6 +3,7 @@
 
 mod accounting;
 mod closing;
+mod queueing;
 mod replies;
 mod requests;
 mod time_limits;
@@ -24,8 +25,10 @@ use super::{
 };
 use crate::{
     App, ConnectionInfo, HalfClose, RequestOutcome, Service, Transport,
+    body_pace::BodyPace,
     deadline::{Deadline, Expiry},
     drain::{DrainPhase, Registration},
+    gate::Ticket,
     http1::chunked::BodyEnd,
     inbound::BUFFER_BYTES,
     limits::{FILE_BYTES_PER_TURN, OUTPUT_HIGH_WATER_BYTES, READS_PER_TURN, REQUESTS_PER_TURN},
@@ -48,6 +51,10 @@ pub(super) struct Http1<Io, A: App> {
     phase: Phase,
     /// What the request in flight becomes if the app accepts it.
     websocket: Option<Rc<Session<A::Chunk>>>,
+    /// The place in the queue of a request that waits for its turn.
+    ticket: Option<Ticket>,
+    /// How long the body was waited for.
+    pace: BodyPace,
     /// The request that the meter knows of and that is not reported as finished.
     in_flight: Option<InFlight>,
     /// The reply in flight is complete; it is reported when it is written.
@@ -74,6 +81,10 @@ enum Phase {
     Head {
         since: Instant,
         seen: usize,
+    },
+    /// Its turn, for a request whose head is there and stays in the read buffer.
+    Queued {
+        since: Instant,
     },
     /// The app, or the rest of the body.
     Exchange {
@@ -117,6 +128,8 @@ enum Served {
 struct InFlight {
     number: usize,
     started: Instant,
+    /// When it must be answered.
+    limit: Option<Instant>,
 }
 
 /// Whether more can come from the client.
@@ -193,6 +206,8 @@ impl<Io: Transport, A: App> Http1<Io, A> {
             service,
             phase: Phase::Idle { since: now, served: Served::Nothing },
             websocket: None,
+            ticket: None,
+            pace: BodyPace::default(),
             in_flight: None,
             outcome: None,
             deadline: Deadline::default(),
@@ -294,6 +309,7 @@ impl<Io: Transport, A: App> Http1<Io, A> {
     fn phase_step(&mut self, context: &mut Context<'_>) -> Progress {
         match self.phase {
             Phase::Idle { .. } | Phase::Head { .. } => self.next_request(context),
+            Phase::Queued { .. } => self.await_turn(context),
             Phase::Exchange { .. } => self.attend_exchange(),
             Phase::Discard { .. } => self.discard_body(),
             Phase::Closing(_) | Phase::Lingering { .. } => self.say_farewell(context),
@@ -337,19 +353,26 @@ impl<Io: Transport, A: App> Http1<Io, A> {
                     && self.mailbox.output.borrow().waiting() < OUTPUT_HIGH_WATER_BYTES
             }
             Phase::Exchange { progress } if inbound.body_end() == BodyEnd::Open => {
-                if inbound.has_room() {
+                let has_room = inbound.has_room();
+                // A client that waits to be asked for its body is not slow.
+                if has_room && !self.mailbox.awaits_invitation() {
                     progress.get_or_insert(self.turn.now);
+                    self.pace.wait(self.turn.now);
                 } else {
                     *progress = None;
+                    self.pace.rest(self.turn.now);
+                }
+                if !has_room {
                     self.mailbox.pause();
                 }
-                progress.is_some()
+                has_room
             }
             // Kept armed to notice that the client has gone.
             Phase::Exchange { progress } => {
                 *progress = None;
                 inbound.raw_length() < BUFFER_BYTES
             }
+            Phase::Queued { .. } => inbound.raw_length() < BUFFER_BYTES,
             Phase::Discard { .. } | Phase::Lingering { .. } => true,
             Phase::Closing(_) | Phase::Handed(_) | Phase::Closed => false,
         }
@@ -393,7 +416,7 @@ impl<Io: Transport, A: App> Http1<Io, A> {
     /// The client has closed its sending side some time ago, and what it said is used up: only its replies are left.
     fn meet_end_again(&mut self) -> Progress {
         match self.phase {
-            Phase::Exchange { .. } | Phase::Handed(_) => Progress::None,
+            Phase::Queued { .. } | Phase::Exchange { .. } | Phase::Handed(_) => Progress::None,
             Phase::Idle { .. }
             | Phase::Head { .. }
             | Phase::Discard { .. }
@@ -414,13 +437,16 @@ impl<Io: Transport, A: App> Http1<Io, A> {
             Phase::Exchange { .. } if has_said_all && self.service.limits.half_close == HalfClose::Waits => {
                 self.input = Input::Ended;
             }
+            Phase::Queued { .. } if self.service.limits.half_close == HalfClose::Waits => {
+                self.input = Input::Ended;
+            }
             // What is complete is still written.
             Phase::Idle { .. } | Phase::Head { .. } | Phase::Discard { .. } => {
                 self.begin_closing(Linger::Not);
             }
             Phase::Exchange { .. }
                 if matches!(self.mailbox.reply().phase, ReplyPhase::Complete | ReplyPhase::Switched) => {}
-            Phase::Exchange { .. } | Phase::Lingering { .. } => self.abandon(),
+            Phase::Queued { .. } | Phase::Exchange { .. } | Phase::Lingering { .. } => self.abandon(),
             Phase::Closing(_) | Phase::Handed(_) | Phase::Closed => {}
         }
     }

@@ -56,6 +56,12 @@ pub(crate) enum Refusal {
     Trailer,
     /// The head or the body did not come in time.
     Timeout,
+    /// Too many requests wait for their turn.
+    QueueFull,
+    /// No turn came in time.
+    QueueTimeout,
+    /// The app did not answer in time.
+    RequestTimeout,
 }
 
 impl Refusal {
@@ -86,6 +92,7 @@ impl Refusal {
             Self::WebSocketVersion => 426,
             Self::HeadTooLong | Self::TooManyFields => 431,
             Self::Connect => 501,
+            Self::QueueFull | Self::QueueTimeout | Self::RequestTimeout => 503,
             Self::Version => 505,
         }
     }
@@ -96,8 +103,14 @@ impl Refusal {
             Self::WebSocketVersion => {
                 b"upgrade: websocket\r\nconnection: Upgrade\r\nsec-websocket-version: 13\r\n"
             }
+            Self::QueueFull | Self::QueueTimeout => b"retry-after: 1\r\n",
             _ => b"",
         }
+    }
+
+    /// When to try again, in seconds, where that is likely to help: a queue of requests moves fast.
+    pub(crate) fn retry_after(self) -> Option<u32> {
+        matches!(self, Self::QueueFull | Self::QueueTimeout).then_some(1)
     }
 
     /// What is wrong, in words for the one who wrote the client.
@@ -129,6 +142,9 @@ impl Refusal {
             Self::Chunk => "malformed chunk",
             Self::Trailer => "malformed or forbidden trailer field",
             Self::Timeout => "the request did not arrive in time",
+            Self::QueueFull => "too many requests wait already",
+            Self::QueueTimeout => "the request has waited too long for its turn",
+            Self::RequestTimeout => "the request took too long",
         }
     }
 }

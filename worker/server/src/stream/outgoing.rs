@@ -6,19 +6,23 @@ use std::{
     pin::Pin,
     rc::Rc,
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::{Buf, Bytes};
 use hyper::{
     Response, StatusCode,
     body::{Body, Frame, SizeHint},
-    header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue},
+    header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER},
 };
 
-use super::{Part, Phase, Stream};
+use super::{
+    Part, Phase, Stream, StreamsShared,
+    queued::{GoOn, Queued},
+};
 use crate::{
-    Service,
+    Service, TimeLimit,
+    gate::Ticket,
     http1::{
         refusal::Refusal,
         reply::{self, ReplyFacts},
@@ -35,6 +39,8 @@ pub(crate) enum Reply<C> {
     Ready(Option<Response<Outgoing<C>>>),
     /// There is none: the stream is reset with this.
     Reset(h2::Reason),
+    /// The request waits for its turn.
+    Queued(Box<Queued<C>>),
 }
 
 /// The body of a reply. hyper drops it when the stream is done or broken off.
@@ -60,7 +66,16 @@ impl<C> Reply<C> {
     pub(crate) fn refusal(refusal: Refusal, reply_body: ReplyBody, service: &Service) -> Self {
         let status = refusal.status();
         let text = format!("{}: {}\n", reply::reason(status), refusal.explanation());
-        Self::Ready(Some(plain_response(status, text.into(), reply_body, service)))
+        let mut response = plain_response(status, text.into(), reply_body, service);
+        if let Some(seconds) = refusal.retry_after() {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        Self::Ready(Some(response))
+    }
+
+    /// The answer to a request that waits for its turn; `go_on` is called when that has come, or was missed.
+    pub(crate) fn queued(shared: Rc<StreamsShared<C>>, ticket: Ticket, go_on: GoOn<C>) -> Self {
+        Self::Queued(Box::new(Queued::new(shared, ticket, go_on)))
     }
 }
 
@@ -69,8 +84,17 @@ impl<C> Future for Reply<C> {
 
     fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
         // Nobody's waker is kept: the stream has that of its task from the beginning.
-        match self.get_mut() {
+        let reply = self.get_mut();
+        if let Self::Queued(queued) = reply {
+            match queued.poll() {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(next) => *reply = next,
+            }
+        }
+        match reply {
             Self::OfApp(outgoing) => outgoing.response(),
+            // One wait is enough.
+            Self::Queued(_) => Poll::Pending,
             Self::Ready(response) => {
                 response.take().map_or(Poll::Pending, |response| Poll::Ready(Ok(response)))
             }
@@ -283,15 +307,39 @@ impl<C> Drop for Piece<C> {
 impl<C> Stream<C> {
     /// Looks at the stream's time limits.
     pub(crate) fn check_limits(&self, now: Instant) -> Overdue {
-        if self.is_body_overdue(now) {
-            self.receiving_since.set(None);
+        if let Some(limit) = self.request_limit.get() {
+            if now >= limit {
+                self.request_limit.set(None);
+                return self.cut_off(now);
+            }
+            self.shared.limit(limit, Duration::ZERO);
+        }
+        if let Some(limit) = self.body_overdue(now) {
+            self.stop_waiting();
             self.fail_with(408);
-            return Overdue::Request;
+            return Overdue::Request(limit);
         }
         if self.is_reply_overdue(now) {
             return Overdue::Reply;
         }
         Overdue::Nothing
+    }
+
+    /// The request takes too long: 503 if hyper has not fetched a head, else the stream is reset.
+    fn cut_off(&self, now: Instant) -> Overdue {
+        if let Some(in_flight) = self.in_flight.get() {
+            let age = now.saturating_duration_since(in_flight.started);
+            self.shared.service.meter.request_overdue(in_flight.number, age);
+        }
+        match self.phase.get() {
+            Phase::Awaited | Phase::Heading | Phase::Held => {
+                self.fail_with(Refusal::RequestTimeout.status());
+                Overdue::Nothing
+            }
+            Phase::Streaming(_) | Phase::Complete | Phase::Failed(_) | Phase::Broken | Phase::Over => {
+                Overdue::Exchange
+            }
+        }
     }
 }
 
@@ -300,7 +348,9 @@ impl<C> Stream<C> {
 pub(crate) enum Overdue {
     Nothing,
     /// The request's body does not come; the stream was told to end.
-    Request,
+    Request(TimeLimit),
+    /// All of it takes too long, and the client has seen a part of the reply: only dropping hyper's task ends the stream.
+    Exchange,
     /// The client takes nothing of the reply: only dropping hyper's task ends the stream.
     Reply,
 }

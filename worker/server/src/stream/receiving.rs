@@ -3,14 +3,14 @@
 use std::{
     pin::Pin,
     task::{Context, Poll, Waker},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use hyper::body::{Body, Incoming};
 
 use super::{Delivery, Stream};
-use crate::Taken;
+use crate::{Taken, TimeLimit};
 
 /// What is known of the body's next part.
 #[derive(Debug)]
@@ -59,6 +59,12 @@ impl<C> Stream<C> {
             let now = self.shared.service.clock.now();
             self.receiving_since.set(Some(now));
             self.shared.limit(now, self.shared.service.limits.body_read_timeout);
+            let mut pace = self.pace.get();
+            pace.wait(now);
+            self.pace.set(pace);
+            if let Some(limit) = self.rate_limit() {
+                self.shared.limit(limit, Duration::ZERO);
+            }
         }
         drop(self.receive_waker.replace(Some(waker)));
     }
@@ -69,22 +75,47 @@ impl<C> Stream<C> {
             if self.is_live() && self.is_receiving_pending() {
                 self.receive_waker.set(Some(waker));
             } else {
-                self.receiving_since.set(None);
+                self.stop_waiting();
                 waker.wake();
             }
+        }
+        if !self.is_live() {
+            drop(self.permit.take());
         }
         self.attend_sender();
     }
 
-    /// Whether the client is too slow with the body that the app waits for.
-    pub(super) fn is_body_overdue(&self, now: Instant) -> bool {
-        let Some(since) = self.receiving_since.get() else { return false };
+    /// The app does not wait for the body any more.
+    pub(super) fn stop_waiting(&self) {
+        // Time is asked for only where it matters.
+        if self.receiving_since.take().is_some() && self.shared.service.limits.body_bytes_per_second.is_some()
+        {
+            let mut pace = self.pace.get();
+            pace.rest(self.shared.service.clock.now());
+            self.pace.set(pace);
+        }
+    }
+
+    /// When the body that the app waits for becomes too slow.
+    fn rate_limit(&self) -> Option<Instant> {
+        let rate = self.shared.service.limits.body_bytes_per_second?;
+        self.pace.get().limit(self.request_bytes.get(), Some(rate))
+    }
+
+    /// Which time limit of the body that the app waits for is over.
+    pub(super) fn body_overdue(&self, now: Instant) -> Option<TimeLimit> {
+        let since = self.receiving_since.get()?;
         let timeout = self.shared.service.limits.body_read_timeout;
         if since.checked_add(timeout).is_some_and(|limit| now >= limit) {
-            return true;
+            return Some(TimeLimit::BodyRead);
         }
         self.shared.limit(since, timeout);
-        false
+        let limit = self.rate_limit()?;
+        if now >= limit {
+            return Some(TimeLimit::BodyRate);
+        }
+        self.shared.limit(limit, Duration::ZERO);
+        None
     }
 
     fn is_receiving_pending(&self) -> bool {

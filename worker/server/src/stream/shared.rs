@@ -14,6 +14,8 @@ pub(crate) struct StreamsShared<C> {
     pub(crate) service: Rc<Service>,
     open: Cell<usize>,
     idle: Cell<Idle>,
+    /// When the limits of the streams were looked at last.
+    looked_at: Cell<Instant>,
     /// No limit of any stream ends before this moment.
     earliest_limit: Cell<Option<Instant>>,
     /// Chunks that were written, or will not be.
@@ -43,6 +45,7 @@ impl<C> StreamsShared<C> {
             service,
             open: Cell::new(0),
             idle: Cell::new(Idle::Fresh(now)),
+            looked_at: Cell::new(now),
             earliest_limit: Cell::new(None),
             spent: RefCell::default(),
             scratch: Cell::default(),
@@ -63,6 +66,12 @@ impl<C> StreamsShared<C> {
         let number = self.service.meter.request_started(&line);
         self.scratch.set(line);
         number
+    }
+
+    /// A request waits for its turn: the connection is not idle, and will have one stream fewer when the wait is over.
+    pub(super) fn stream_waits(&self) {
+        self.leave_idle(Idle::No);
+        self.open.set(self.open.get() + 1);
     }
 
     pub(super) fn stream_ended(&self) {
@@ -101,8 +110,14 @@ impl<C> StreamsShared<C> {
     }
 
     /// The limits are about to be looked at, one by one.
-    pub(crate) fn forget_limits(&self) {
+    pub(crate) fn forget_limits(&self, now: Instant) {
+        self.looked_at.set(now);
         self.earliest_limit.set(None);
+    }
+
+    /// The time; not before the limits were looked at last, since the timer may run ahead of a clock that is read once a turn.
+    pub(super) fn now(&self) -> Instant {
+        self.service.clock.now().max(self.looked_at.get())
     }
 
     /// Keeps a chunk that cannot be dropped here: its drop may run code of the app.

@@ -16,3 +16,4 @@ mod exchanges;
 mod frames;
 #[allow(clippy::allow_attributes, dead_code, reason = "a vocabulary")]
 mod huffman;
+mod limits;

@@ -37,7 +37,10 @@ pub fn limits() -> Limits {
         keep_alive_timeout: Duration::from_secs(75),
         header_read_timeout: Duration::from_secs(10),
         body_read_timeout: Duration::from_secs(30),
+        body_bytes_per_second: None,
         write_timeout: Duration::from_secs(60),
+        request_timeout: None,
+        admission: None,
         request_line_bytes: 8 * 1024,
         head_bytes: 64 * 1024,
         header_count: 128,
@@ -74,6 +77,8 @@ pub enum Metered {
     Finished { status: u16, request_bytes: u64, reply_bytes: u64, aborted: bool },
     Refused(u16),
     Flooded,
+    QueueFull,
+    Overdue(Duration),
     TimedOut(TimeLimit),
     Handshake(&'static str),
     ProxyHeaderRefused,
@@ -152,6 +157,12 @@ impl Meter for Ledger {
     }
     fn connection_flooded(&self) {
         self.note(Metered::Flooded);
+    }
+    fn queue_was_full(&self) {
+        self.note(Metered::QueueFull);
+    }
+    fn request_overdue(&self, _: usize, age: Duration) {
+        self.note(Metered::Overdue(age));
     }
     fn timed_out(&self, limit: TimeLimit) {
         self.note(Metered::TimedOut(limit));

@@ -7,6 +7,7 @@ impl<Io, A: App> Http1<Io, A> {
     /// The connection is beyond use: whatever was in flight is broken off.
     pub(super) fn abandon(&mut self) {
         self.leave_idle();
+        self.leave_queue();
         self.phase = Phase::Closed;
         let reply = self.mailbox.reply();
         if self.outcome.is_none() && self.in_flight.is_some() {
@@ -72,7 +73,8 @@ impl<Io, A: App> Http1<Io, A> {
     pub(super) fn leave_idle(&self) {
         match self.phase {
             Phase::Idle { .. } | Phase::Head { .. } => self.service.meter.connection_busy(),
-            Phase::Exchange { .. }
+            Phase::Queued { .. }
+            | Phase::Exchange { .. }
             | Phase::Discard { .. }
             | Phase::Closing(_)
             | Phase::Lingering { .. }

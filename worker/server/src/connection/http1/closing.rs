@@ -41,6 +41,7 @@ impl<Io: Transport, A: App> Http1<Io, A> {
             }
             Phase::Idle { .. }
             | Phase::Head { .. }
+            | Phase::Queued { .. }
             | Phase::Exchange { .. }
             | Phase::Discard { .. }
             | Phase::Handed(_)

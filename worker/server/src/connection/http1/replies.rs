@@ -127,6 +127,7 @@ impl<Io: Transport, A: App> Http1<Io, A> {
     /// Answers for the app what it shall not see, or not see the end of, and closes.
     pub(super) fn refuse(&mut self, refusal: Refusal) {
         self.leave_idle();
+        self.leave_queue();
         let reply = self.mailbox.reply();
         match reply.phase {
             ReplyPhase::Streaming(_) | ReplyPhase::Broken => {

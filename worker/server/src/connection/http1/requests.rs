@@ -6,6 +6,7 @@ use super::{FirstBytes, Http1, InFlight, NextStage, Phase, Progress, ReadResult}
 use crate::{
     App, BodyLength, Exchange, Header, Offers, RequestHead, Transport, Version, WebSocket,
     access_log::RequestFacts,
+    body_pace::BodyPace,
     forwarded::Provenance,
     http1::{
         chunked::BodyEnd,
@@ -65,7 +66,9 @@ impl<Io: Transport, A: App> Http1<Io, A> {
                 Progress::None
             }
             Decoded::Complete(head) => {
-                self.begin(&head, &fields, context);
+                if self.service.gate.is_none() || self.is_admitted(context) {
+                    self.begin(&head, &fields, context);
+                }
                 Progress::Made
             }
             Decoded::Refused(refusal) => {
@@ -82,6 +85,7 @@ impl<Io: Transport, A: App> Http1<Io, A> {
         let since = match self.phase {
             Phase::Head { since, .. } => since,
             Phase::Idle { .. }
+            | Phase::Queued { .. }
             | Phase::Exchange { .. }
             | Phase::Discard { .. }
             | Phase::Closing(_)
@@ -217,7 +221,9 @@ impl<Io: Transport, A: App> Http1<Io, A> {
         let bytes = inbound.head();
         let line = head.line.slice(bytes);
         let number = self.service.meter.request_started(line);
-        self.in_flight = Some(InFlight { number, started });
+        let limit = self.service.limits.request_timeout.and_then(|timeout| started.checked_add(timeout));
+        self.in_flight = Some(InFlight { number, started, limit });
+        self.pace = BodyPace::default();
         self.phase = Phase::Exchange { progress: None };
         let method = head.method.slice(bytes);
         let is_complete = inbound.body_end() == BodyEnd::Reached;

@@ -1,10 +1,11 @@
 //! From a request that hyper has decoded to a call of the app.
 
-use std::{rc::Rc, time::Duration};
+use std::{rc::Rc, task::Waker, time::Duration};
 
 use hyper::{
     Method, Request, Response,
     body::{Body, Incoming},
+    http::request::Parts,
     service::Service as HyperService,
 };
 
@@ -12,10 +13,11 @@ use super::tasks::Tasks;
 use crate::{
     App, BodyLength, ConnectionInfo, Exchange, Offers, RequestHead, RequestOutcome, Service, Version,
     access_log::RequestFacts,
-    http1::head::Trailers,
+    gate::{Entry, Permit, Ticket},
+    http1::{head::Trailers, refusal::Refusal},
     http2::request::{self, Rejection, StreamEnd},
     mailbox::ReplyBody,
-    stream::{Outgoing, Reply, RequestTraits, Stream, StreamsShared},
+    stream::{Outgoing, Reply, RequestTraits, Stream, StreamsShared, Turn},
 };
 
 /// Calls the app for each request of one connection.
@@ -25,6 +27,18 @@ pub(super) struct Calls<A: App> {
     pub(super) service: Rc<Service>,
     pub(super) streams: Rc<StreamsShared<A::Chunk>>,
     pub(super) tasks: Tasks<A::Chunk>,
+}
+
+impl<A: App> Clone for Calls<A> {
+    fn clone(&self) -> Self {
+        Self {
+            info: Rc::clone(&self.info),
+            app: Rc::clone(&self.app),
+            service: Rc::clone(&self.service),
+            streams: Rc::clone(&self.streams),
+            tasks: self.tasks.clone(),
+        }
+    }
 }
 
 impl<A: App> HyperService<Request<Incoming>> for Calls<A> {
@@ -39,33 +53,72 @@ impl<A: App> HyperService<Request<Incoming>> for Calls<A> {
         match request::check(&parts, end, &self.service.limits) {
             Ok(body) => {
                 let trailers = request::trailers(&parts.headers);
-                self.begin(&parts, body, RequestTraits { reply_body, trailers }, incoming)
+                let traits = RequestTraits { reply_body, trailers };
+                let Some(gate) = &self.service.gate else {
+                    return self.begin(&parts, body, traits, incoming, self.tasks.reserve(), None);
+                };
+                match gate.enter() {
+                    Entry::Admitted(permit) => {
+                        self.begin(&parts, body, traits, incoming, self.tasks.reserve(), Some(permit))
+                    }
+                    Entry::Queued(ticket) => self.queue(parts, body, traits, incoming, ticket),
+                    Entry::Full => {
+                        self.service.meter.queue_was_full();
+                        self.refuse(&parts, Refusal::QueueFull, reply_body)
+                    }
+                }
             }
             Err(Rejection::Malformed) => {
                 self.service.meter.request_refused(400);
                 Reply::Reset(h2::Reason::PROTOCOL_ERROR)
             }
-            Err(Rejection::Refused(refusal)) => {
-                self.service.meter.request_refused(refusal.status());
-                self.log_refused(&parts, refusal.status());
-                Reply::refusal(refusal, reply_body, &self.service)
-            }
+            Err(Rejection::Refused(refusal)) => self.refuse(&parts, refusal, reply_body),
         }
     }
 }
 
 impl<A: App> Calls<A> {
-    fn begin(
+    /// Lets a request wait for its turn.
+    fn queue(
         &self,
-        parts: &hyper::http::request::Parts,
+        parts: Parts,
         body: BodyLength,
         traits: RequestTraits,
         incoming: Incoming,
+        ticket: Ticket,
+    ) -> Reply<A::Chunk> {
+        let place = self.tasks.reserve();
+        ticket.set_waker(&place.1);
+        let calls = self.clone();
+        let go_on = move |turn| match turn {
+            Turn::Come(permit) => calls.begin(&parts, body, traits, incoming, place, Some(permit)),
+            Turn::Missed => calls.refuse(&parts, Refusal::QueueTimeout, traits.reply_body),
+        };
+        Reply::queued(Rc::clone(&self.streams), ticket, Box::new(go_on))
+    }
+
+    /// Answers for the app.
+    fn refuse(&self, parts: &Parts, refusal: Refusal, reply_body: ReplyBody) -> Reply<A::Chunk> {
+        self.service.meter.request_refused(refusal.status());
+        self.log_refused(parts, refusal.status());
+        Reply::refusal(refusal, reply_body, &self.service)
+    }
+
+    fn begin(
+        &self,
+        parts: &Parts,
+        body: BodyLength,
+        traits: RequestTraits,
+        incoming: Incoming,
+        (slot, task): (usize, Waker),
+        permit: Option<Permit>,
     ) -> Reply<A::Chunk> {
         let number = self.streams.stream_began(|line| request::write_line(line, parts));
-        let task = self.tasks.reserve();
         let stream = Stream::begin(Rc::clone(&self.streams), task, traits, incoming, number);
-        self.tasks.set_stream(Rc::clone(&stream));
+        if let Some(permit) = permit {
+            stream.hold(permit);
+        }
+        self.tasks.set_stream(slot, Rc::clone(&stream));
         let reply = Reply::of_app(Rc::clone(&stream));
         let exchange = Exchange::on_stream(Rc::clone(&stream));
         request::with_headers(parts, |headers| {
@@ -97,7 +150,7 @@ impl<A: App> Calls<A> {
     }
 
     /// Writes the line of a request that no app sees.
-    fn log_refused(&self, parts: &hyper::http::request::Parts, status: u16) {
+    fn log_refused(&self, parts: &Parts, status: u16) {
         if let Some(log) = self.service.access_log() {
             let entry = log.begin(&self.facts(&mut Vec::new(), parts, None));
             let (duration, request_bytes, reply_bytes) = (Duration::ZERO, 0, 0);
@@ -111,7 +164,7 @@ impl<A: App> Calls<A> {
     fn facts<'f>(
         &'f self,
         line: &'f mut Vec<u8>,
-        parts: &hyper::http::request::Parts,
+        parts: &Parts,
         head: Option<&'f RequestHead<'f>>,
     ) -> RequestFacts<'f> {
         request::write_line(line, parts);

@@ -154,8 +154,9 @@ impl<C> Tasks<C> {
         !self.shared.bell.connection_rang.load(Relaxed) && lock(&self.shared.bell.slots).is_empty()
     }
 
-    /// Reserves the place of the task that hyper hands over next, for its stream. Returns the waker that the task will have.
-    pub(super) fn reserve(&self) -> Waker {
+    /// Reserves the place of the task that hyper hands over next, for its stream. Returns the place, and the waker that the task
+    /// will have.
+    pub(super) fn reserve(&self) -> (usize, Waker) {
         let shared = &self.shared;
         let mut slots = shared.slots.borrow_mut();
         let unused = shared.reserved.get().or_else(|| shared.free.borrow_mut().pop());
@@ -166,14 +167,23 @@ impl<C> Tasks<C> {
             slot
         });
         shared.reserved.set(Some(slot));
-        Waker::from(Arc::clone(&slots[slot].waker))
+        (slot, Waker::from(Arc::clone(&slots[slot].waker)))
     }
 
-    /// The stream of the reserved place, to be told when its task is woken.
-    pub(super) fn set_stream(&self, stream: Rc<Stream<C>>) {
-        if let Some(slot) = self.shared.reserved.get() {
-            self.shared.slots.borrow_mut()[slot].stream = Some(stream);
+    /// The stream of a place, to be told when its task is woken.
+    pub(super) fn set_stream(&self, slot: usize, stream: Rc<Stream<C>>) {
+        if let Some(place) = self.shared.slots.borrow_mut().get_mut(slot) {
+            place.stream = Some(stream);
         }
+    }
+
+    /// Wakes the tasks that have no stream yet: their requests wait for their turn.
+    pub(super) fn wake_queued(&self) {
+        let slots = self.shared.slots.borrow();
+        let wakers = slots.iter().filter(|place| place.task.is_some() && place.stream.is_none());
+        let wakers: Vec<_> = wakers.map(|place| Arc::clone(&place.waker)).collect();
+        drop(slots);
+        wakers.iter().for_each(Wake::wake_by_ref);
     }
 
     /// Runs the tasks that were woken. Returns whether there was one.

@@ -80,11 +80,13 @@ impl<Io: Transport, A: App> Http2<Io, A> {
 
     /// Looks at the time limits of all streams.
     fn check_streams(&mut self, now: Instant) {
-        self.streams.forget_limits();
+        self.streams.forget_limits(now);
+        self.tasks.wake_queued();
         for (slot, stream) in self.tasks.streams() {
             match stream.check_limits(now) {
                 Overdue::Nothing => {}
-                Overdue::Request => self.service.meter.timed_out(TimeLimit::BodyRead),
+                Overdue::Request(limit) => self.service.meter.timed_out(limit),
+                Overdue::Exchange => self.tasks.abort(slot),
                 Overdue::Reply => {
                     self.service.meter.timed_out(TimeLimit::Write);
                     self.tasks.abort(slot);
