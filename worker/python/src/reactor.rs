@@ -235,10 +235,13 @@ impl Reactor {
         }
     }
 
+    /// Runs the tasks that are queued now. One that asks to be polled again so that others come first waits until the network was looked
+    /// at: otherwise a few busy connections would fill the turn among themselves.
     fn run_tasks(&'static self, polls_left: &mut usize) {
-        while *polls_left > 0 {
+        let queued = self.run_queue.borrow().len().min(*polls_left);
+        *polls_left -= queued;
+        for _ in 0..queued {
             let Some(key) = self.run_queue.borrow_mut().pop_front() else { return };
-            *polls_left -= 1;
             self.run_task(key);
         }
     }

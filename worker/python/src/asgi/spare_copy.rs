@@ -19,23 +19,23 @@ pub(super) struct SpareCopy {
 }
 
 struct Copy {
-    master: Immortal,
+    original: Immortal,
     dict: Owned,
     state: State,
 }
 
 impl SpareCopy {
-    /// A copy of `master` that nobody else has. None with an exception when Python has no memory.
-    pub(super) fn of(&self, master: Immortal) -> Option<Owned> {
+    /// A copy of `original` that nobody else has. None with an exception when Python has no memory.
+    pub(super) fn of(&self, original: Immortal) -> Option<Owned> {
         let mut last = self.last.borrow_mut();
         if let Some(copy) = &*last
-            && copy.master.as_ptr() == master.as_ptr()
+            && copy.original.as_ptr() == original.as_ptr()
             && copy.is_untouched()
         {
             return Some(copy.dict.clone());
         }
-        let dict = copy_dict(master.as_ptr())?;
-        let replaced = last.replace(Copy { master, state: State::of(&dict), dict: dict.clone() });
+        let dict = copy_dict(original.as_ptr())?;
+        let replaced = last.replace(Copy { original, state: State::of(&dict), dict: dict.clone() });
         drop(last);
         // After the borrow: the end of what an application put into it may run anything.
         drop(replaced);
@@ -48,7 +48,7 @@ impl Copy {
     fn is_untouched(&self) -> bool {
         // SAFETY: a living dict.
         let is_ours_alone = unsafe { ffi::Py_REFCNT(self.dict.as_ptr()) == 1 };
-        is_ours_alone && self.state.is_that_of(&self.dict, self.master)
+        is_ours_alone && self.state.is_that_of(&self.dict, self.original)
     }
 }
 
@@ -63,7 +63,7 @@ impl State {
         Self(unsafe { (*dict.as_ptr().cast::<ffi::PyDictObject>()).ma_version_tag })
     }
 
-    fn is_that_of(&self, dict: &Owned, _master: Immortal) -> bool {
+    fn is_that_of(&self, dict: &Owned, _original: Immortal) -> bool {
         Self::of(dict).0 == self.0
     }
 }
@@ -78,16 +78,16 @@ impl State {
         Self
     }
 
-    /// Whether the dict has the items of `master` in their order.
-    fn is_that_of(&self, dict: &Owned, master: Immortal) -> bool {
-        let (dict, master) = (dict.as_ptr(), master.as_ptr());
+    /// Whether the dict has the items of `original` in their order.
+    fn is_that_of(&self, dict: &Owned, original: Immortal) -> bool {
+        let (dict, original) = (dict.as_ptr(), original.as_ptr());
         // SAFETY: two living dicts, which nobody changes meanwhile: no Python code runs.
         unsafe {
-            if ffi::PyDict_Size(dict) != ffi::PyDict_Size(master) {
+            if ffi::PyDict_Size(dict) != ffi::PyDict_Size(original) {
                 return false;
             }
-            let (mut place, mut master_place) = (0, 0);
-            while let Some(wanted) = next_item(master, &mut master_place) {
+            let (mut place, mut original_place) = (0, 0);
+            while let Some(wanted) = next_item(original, &mut original_place) {
                 if next_item(dict, &mut place) != Some(wanted) {
                     return false;
                 }
