@@ -7,6 +7,8 @@
 mod replying;
 mod switching;
 
+pub(crate) use self::switching::SWITCHING_PROTOCOLS;
+
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,

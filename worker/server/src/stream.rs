@@ -10,6 +10,7 @@ mod queued;
 mod receiving;
 mod replying;
 mod shared;
+mod switching;
 
 use std::{
     cell::{Cell, RefCell},
@@ -26,6 +27,7 @@ pub(crate) use self::{
     outgoing::{Outgoing, Overdue, Reply},
     queued::Turn,
     shared::{Idle, StreamsShared},
+    switching::Switched,
 };
 use crate::{
     RequestOutcome, Room,
@@ -58,6 +60,8 @@ pub(crate) struct Stream<C> {
     trailers: Cell<Option<Box<HeaderMap>>>,
     /// Whether the client takes trailers.
     wants_trailers: Trailers,
+    /// What the request asks for.
+    purpose: Purpose,
     /// Bytes of parts that hyper has not written.
     waiting: Cell<usize>,
     /// When the client last took some of what waits; `None` while nothing waits.
@@ -80,6 +84,10 @@ pub(crate) struct Stream<C> {
     request_bytes: Cell<u64>,
     reply_bytes: Cell<u64>,
     in_flight: Cell<Option<InFlight>>,
+    /// The same, of a request that became a WebSocket, until that takes it.
+    switched: Cell<Option<InFlight>>,
+    /// The WebSocket has taken it, and the stream is open for as long.
+    is_websocket: Cell<bool>,
     /// The request's line in the access log.
     log_entry: Cell<Option<Box<Entry>>>,
 }
@@ -89,6 +97,16 @@ pub(crate) struct Stream<C> {
 pub(crate) struct RequestTraits {
     pub(crate) reply_body: ReplyBody,
     pub(crate) trailers: Trailers,
+    pub(crate) purpose: Purpose,
+}
+
+/// What a request asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// A reply.
+    Reply,
+    /// A WebSocket in the stream (RFC 8441): any 2xx would open it.
+    WebSocket,
 }
 
 /// How far the reply is.
@@ -201,6 +219,7 @@ impl<C> Stream<C> {
             parts: RefCell::new(Parts { first: None, rest: VecDeque::new() }),
             trailers: Cell::default(),
             wants_trailers: request.trailers,
+            purpose: request.purpose,
             waiting: Cell::new(0),
             stalled_since: Cell::new(None),
             incoming: RefCell::new(Some(incoming)),
@@ -216,6 +235,8 @@ impl<C> Stream<C> {
             request_bytes: Cell::new(0),
             reply_bytes: Cell::new(0),
             in_flight: Cell::new(Some(InFlight { number, started })),
+            switched: Cell::new(None),
+            is_websocket: Cell::new(false),
             log_entry: Cell::new(None),
         })
     }

@@ -32,7 +32,7 @@ use crate::{
     http1::chunked::BodyEnd,
     inbound::BUFFER_BYTES,
     limits::{FILE_BYTES_PER_TURN, OUTPUT_HIGH_WATER_BYTES, READS_PER_TURN, REQUESTS_PER_TURN},
-    mailbox::{Mailbox, ReplyPhase},
+    mailbox::{Mailbox, ReplyPhase, SWITCHING_PROTOCOLS},
     websocket::session::Session,
 };
 
@@ -225,6 +225,7 @@ impl<Io: Transport, A: App> Http1<Io, A> {
         self.mailbox.finish();
         let handshake = self.in_flight.take().map(|it| MeteredHandshake {
             number: it.number,
+            status: SWITCHING_PROTOCOLS,
             started: it.started,
             log_entry: self.mailbox.take_log_entry(),
         });

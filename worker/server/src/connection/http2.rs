@@ -5,6 +5,7 @@ mod calls;
 mod link;
 mod tasks;
 mod time_limits;
+mod websocket;
 
 use std::{
     error::Error as _,
@@ -19,7 +20,7 @@ use hyper::server::conn::http2::{Builder, Connection};
 use self::{calls::Calls, link::Link, tasks::Tasks};
 use super::handover::{Handover, StageEnd};
 use crate::{
-    App, ConnectionInfo, Service, Transport,
+    App, ConnectionInfo, Limits, Service, Transport,
     deadline::{Deadline, Expiry},
     drain::{DrainPhase, Registration},
     http2::frame_guard::{self, Breach},
@@ -92,10 +93,9 @@ impl<Io: Transport, A: App> Http2<Io, A> {
             streams: Rc::clone(&streams),
             tasks: tasks.clone(),
         };
-        let hyper = service
-            .limits
-            .http2
-            .map(|limits| builder(tasks.clone(), limits).serve_connection(link.clone(), calls));
+        let hyper = service.limits.http2.map(|limits| {
+            builder(tasks.clone(), limits, &service.limits).serve_connection(link.clone(), calls)
+        });
         Self {
             phase: if hyper.is_some() { Phase::Serving } else { Phase::Closing },
             hyper,
@@ -269,7 +269,7 @@ impl<Io, A: App> Http2<Io, A> {
     }
 }
 
-fn builder<C>(tasks: Tasks<C>, limits: Http2Limits) -> Builder<Tasks<C>> {
+fn builder<C>(tasks: Tasks<C>, limits: Http2Limits, all: &Limits) -> Builder<Tasks<C>> {
     let mut builder = Builder::new(tasks);
     builder
         .auto_date_header(false)
@@ -281,5 +281,9 @@ fn builder<C>(tasks: Tasks<C>, limits: Http2Limits) -> Builder<Tasks<C>> {
         .max_send_buf_size(limits.send_buffer_bytes as usize)
         .max_pending_accept_reset_streams(limits.pending_resets)
         .max_local_error_reset_streams(limits.local_resets);
+    // RFC 8441 §3: told only where an app speaks WebSocket.
+    if all.websocket.is_some() {
+        builder.enable_connect_protocol();
+    }
     builder
 }

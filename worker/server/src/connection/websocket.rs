@@ -23,14 +23,13 @@ use crate::{
     websocket::session::{Session, SessionPhase},
 };
 
-/// The status of a request that became a WebSocket.
-const SWITCHED: u16 = 101;
-
 /// The request that became the WebSocket, as the meter knows it: it is in flight until the WebSocket ends.
 #[derive(Debug)]
 pub(crate) struct MeteredHandshake {
     /// What [`crate::Meter::request_started`] returned.
     pub(crate) number: usize,
+    /// How the handshake was answered: 101, or 200 in HTTP/2.
+    pub(crate) status: u16,
     /// When its head was complete.
     pub(crate) started: Instant,
     /// Its line in the access log, which is written at the end.
@@ -371,7 +370,7 @@ impl<Io, C> WebSocketStage<Io, C> {
         self.session.lose();
         if let Some(handshake) = self.handshake.take() {
             let outcome = RequestOutcome {
-                status: SWITCHED,
+                status: handshake.status,
                 duration: self.service.clock.now().saturating_duration_since(handshake.started),
                 request_bytes: self.received_bytes,
                 reply_bytes: self.session.sent_bytes(),

@@ -3,12 +3,13 @@
 
 use hyper::{
     HeaderMap, Method,
+    ext::Protocol,
     header::{CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderName, HeaderValue, TE},
     http::request::Parts,
 };
 
 use crate::{
-    BodyLength, Header, Limits,
+    BodyLength, Header, Limits, WebSocketLimits,
     http1::{
         head::{Trailers, decimal},
         refusal::Refusal,
@@ -39,7 +40,7 @@ pub(crate) enum StreamEnd {
 
 /// Checks a request's head, and finds out what follows it.
 pub(crate) fn check(parts: &Parts, end: StreamEnd, limits: &Limits) -> Result<BodyLength, Rejection> {
-    if parts.method == Method::CONNECT {
+    if parts.method == Method::CONNECT && asks_for_websocket(parts, limits).is_none() {
         // RFC 9113 §8.5: the authority is what to connect to.
         let is_sound = parts.uri.authority().is_some();
         return Err(if is_sound { Rejection::Refused(Refusal::Connect) } else { Rejection::Malformed });
@@ -59,6 +60,12 @@ pub(crate) fn check(parts: &Parts, end: StreamEnd, limits: &Limits) -> Result<Bo
         }
         (BodyLength::None | BodyLength::Known(_) | BodyLength::Chunked, _) => Ok(body),
     }
+}
+
+/// The bounds of the WebSocket that a request asks for (RFC 8441 §5), if the app speaks it.
+pub(crate) fn asks_for_websocket<'l>(parts: &Parts, limits: &'l Limits) -> Option<&'l WebSocketLimits> {
+    let protocol = parts.extensions.get::<Protocol>()?;
+    limits.websocket.as_ref().filter(|_| protocol.as_str().eq_ignore_ascii_case("websocket"))
 }
 
 /// The path begins with a slash, or is the asterisk of OPTIONS (RFC 9113 §8.3.1).

@@ -6,7 +6,8 @@ use crate::{
     http1::reply::{self, ReplyFacts, StatusBody},
 };
 
-const SWITCHING_PROTOCOLS: u16 = 101;
+/// The status of a request that became a WebSocket.
+pub(crate) const SWITCHING_PROTOCOLS: u16 = 101;
 /// What makes the status one for a WebSocket.
 const UPGRADE: &[u8] = b"upgrade: websocket\r\nconnection: Upgrade\r\n";
 

@@ -2,7 +2,7 @@
 
 use hyper::header::{CONTENT_LENGTH, HeaderMap, HeaderValue};
 
-use super::{Framing, Part, Phase, Stream};
+use super::{Framing, Part, Phase, Purpose, Stream};
 use crate::{
     Last, ReplyError, Room,
     http1::{
@@ -30,11 +30,23 @@ impl<C> Stream<C> {
         if self.phase.get() != Phase::Awaited {
             return Err(ReplyError::OutOfOrder);
         }
-        if !(200..=999).contains(&status) {
+        let opens_websocket = self.purpose == Purpose::WebSocket && (200..=299).contains(&status);
+        if opens_websocket || !(200..=999).contains(&status) {
             return Err(ReplyError::InvalidStatus);
         }
+        self.copy_fields(status, reply::status_body(status), fields)?;
+        self.phase.set(Phase::Held);
+        Ok(())
+    }
+
+    /// Keeps the head of a reply whose phase is `Awaited`; leaves it in the phase `Heading`.
+    pub(super) fn copy_fields<'h>(
+        &self,
+        status: u16,
+        body: StatusBody,
+        fields: impl Iterator<Item = (&'h [u8], &'h [u8])>,
+    ) -> Result<(), ReplyError> {
         self.phase.set(Phase::Heading);
-        let body = reply::status_body(status);
         let mut map = HeaderMap::with_capacity(FIELDS);
         let mut facts = ReplyFacts::default();
         let mut result = Ok(());
@@ -56,7 +68,6 @@ impl<C> Stream<C> {
         *self.fields.borrow_mut() = map;
         self.status.set(status);
         self.facts.set(facts);
-        self.phase.set(Phase::Held);
         Ok(())
     }
 
@@ -70,14 +81,6 @@ impl<C> Stream<C> {
             log.reply_fields(&mut entry, fields);
             self.log_entry.set(Some(entry));
         }
-    }
-
-    /// No handshake comes this way so far.
-    pub(crate) fn switch_to_websocket<'h>(
-        &self,
-        _: impl Iterator<Item = (&'h [u8], &'h [u8])>,
-    ) -> Result<(), ReplyError> {
-        Err(ReplyError::OutOfOrder)
     }
 
     /// How the body will be delimited, decided with its first part at hand.

@@ -33,7 +33,6 @@ pub(crate) enum KeyUse {
     /// `Sec-WebSocket-Key` is checked and answered.
     Required,
     /// It is not looked at.
-    #[expect(dead_code, reason = "for HTTP/2")]
     None,
 }
 

@@ -17,3 +17,7 @@ mod frames;
 #[allow(clippy::allow_attributes, dead_code, reason = "a vocabulary")]
 mod huffman;
 mod limits;
+#[allow(clippy::allow_attributes, dead_code, reason = "a vocabulary")]
+#[path = "../websocket/client.rs"]
+mod sockets;
+mod websocket;

@@ -7,18 +7,30 @@ use hyper::{
     body::{Body, Incoming},
     http::request::Parts,
     service::Service as HyperService,
+    upgrade::OnUpgrade,
 };
 
-use super::tasks::Tasks;
+use super::{tasks::Tasks, websocket};
 use crate::{
-    App, BodyLength, ConnectionInfo, Exchange, Offers, RequestHead, RequestOutcome, Service, Version,
+    App, BodyLength, ConnectionInfo, Exchange, Header, Offers, RequestHead, RequestOutcome, Service, Version,
+    WebSocket,
     access_log::RequestFacts,
     gate::{Entry, Permit, Ticket},
     http1::{head::Trailers, refusal::Refusal},
     http2::request::{self, Rejection, StreamEnd},
     mailbox::ReplyBody,
-    stream::{Outgoing, Reply, RequestTraits, Stream, StreamsShared, Turn},
+    stream::{Outgoing, Purpose, Reply, RequestTraits, Stream, StreamsShared, Turn},
+    websocket::handshake::{BadHandshake, Handshake, KeyUse},
 };
+
+/// What a request needs besides its head.
+struct Call {
+    body: BodyLength,
+    traits: RequestTraits,
+    incoming: Incoming,
+    /// The handshake of a WebSocket, and the stream that it may become.
+    handshake: Option<(Handshake, OnUpgrade)>,
+}
 
 /// Calls the app for each request of one connection.
 pub(super) struct Calls<A: App> {
@@ -46,22 +58,25 @@ impl<A: App> HyperService<Request<Incoming>> for Calls<A> {
     type Error = h2::Error;
     type Future = Reply<A::Chunk>;
 
-    fn call(&self, request: Request<Incoming>) -> Reply<A::Chunk> {
+    fn call(&self, mut request: Request<Incoming>) -> Reply<A::Chunk> {
+        let upgrade = hyper::upgrade::on(&mut request);
         let (parts, incoming) = request.into_parts();
         let end = if incoming.is_end_stream() { StreamEnd::WithHead } else { StreamEnd::Later };
         let reply_body = if parts.method == Method::HEAD { ReplyBody::Withheld } else { ReplyBody::Sent };
-        match request::check(&parts, end, &self.service.limits) {
-            Ok(body) => {
+        let checked = request::check(&parts, end, &self.service.limits)
+            .and_then(|body| Ok((body, self.handshake(&parts)?)));
+        match checked {
+            Ok((body, handshake)) => {
+                let purpose = if handshake.is_some() { Purpose::WebSocket } else { Purpose::Reply };
                 let trailers = request::trailers(&parts.headers);
-                let traits = RequestTraits { reply_body, trailers };
+                let traits = RequestTraits { reply_body, trailers, purpose };
+                let call = Call { body, traits, incoming, handshake: handshake.map(|it| (it, upgrade)) };
                 let Some(gate) = &self.service.gate else {
-                    return self.begin(&parts, body, traits, incoming, self.tasks.reserve(), None);
+                    return self.begin(&parts, call, self.tasks.reserve(), None);
                 };
                 match gate.enter() {
-                    Entry::Admitted(permit) => {
-                        self.begin(&parts, body, traits, incoming, self.tasks.reserve(), Some(permit))
-                    }
-                    Entry::Queued(ticket) => self.queue(parts, body, traits, incoming, ticket),
+                    Entry::Admitted(permit) => self.begin(&parts, call, self.tasks.reserve(), Some(permit)),
+                    Entry::Queued(ticket) => self.queue(parts, call, ticket),
                     Entry::Full => {
                         self.service.meter.queue_was_full();
                         self.refuse(&parts, Refusal::QueueFull, reply_body)
@@ -79,20 +94,13 @@ impl<A: App> HyperService<Request<Incoming>> for Calls<A> {
 
 impl<A: App> Calls<A> {
     /// Lets a request wait for its turn.
-    fn queue(
-        &self,
-        parts: Parts,
-        body: BodyLength,
-        traits: RequestTraits,
-        incoming: Incoming,
-        ticket: Ticket,
-    ) -> Reply<A::Chunk> {
+    fn queue(&self, parts: Parts, call: Call, ticket: Ticket) -> Reply<A::Chunk> {
         let place = self.tasks.reserve();
         ticket.set_waker(&place.1);
         let calls = self.clone();
         let go_on = move |turn| match turn {
-            Turn::Come(permit) => calls.begin(&parts, body, traits, incoming, place, Some(permit)),
-            Turn::Missed => calls.refuse(&parts, Refusal::QueueTimeout, traits.reply_body),
+            Turn::Come(permit) => calls.begin(&parts, call, place, Some(permit)),
+            Turn::Missed => calls.refuse(&parts, Refusal::QueueTimeout, call.traits.reply_body),
         };
         Reply::queued(Rc::clone(&self.streams), ticket, Box::new(go_on))
     }
@@ -107,9 +115,7 @@ impl<A: App> Calls<A> {
     fn begin(
         &self,
         parts: &Parts,
-        body: BodyLength,
-        traits: RequestTraits,
-        incoming: Incoming,
+        Call { body, traits, incoming, handshake }: Call,
         (slot, task): (usize, Waker),
         permit: Option<Permit>,
     ) -> Reply<A::Chunk> {
@@ -121,6 +127,9 @@ impl<A: App> Calls<A> {
         self.tasks.set_stream(slot, Rc::clone(&stream));
         let reply = Reply::of_app(Rc::clone(&stream));
         let exchange = Exchange::on_stream(Rc::clone(&stream));
+        let websocket = handshake.and_then(|(handshake, upgrade)| {
+            Some((handshake, websocket::begin(&self.tasks, &self.service, Rc::clone(&stream), upgrade)?))
+        });
         request::with_headers(parts, |headers| {
             let head = RequestHead {
                 method: parts.method.as_str().as_bytes(),
@@ -143,10 +152,31 @@ impl<A: App> Calls<A> {
                 if let Some(log) = self.service.access_log() {
                     stream.set_log_entry(log.begin(&self.facts(&mut Vec::new(), parts, Some(head))));
                 }
-                self.app.call(head, exchange);
+                match websocket {
+                    None => self.app.call(head, exchange),
+                    Some((handshake, session)) => {
+                        self.app.websocket(head, WebSocket::new(exchange, session, handshake));
+                    }
+                }
             });
         });
         reply
+    }
+
+    /// The handshake of a WebSocket, if the request is one and the app speaks it.
+    fn handshake(&self, parts: &Parts) -> Result<Option<Handshake>, Rejection> {
+        let Some(limits) = request::asks_for_websocket(parts, &self.service.limits) else { return Ok(None) };
+        let fields = parts.headers.iter();
+        let headers: Vec<Header<'_>> = fields
+            .map(|(name, value)| Header { name: name.as_str().as_bytes(), value: value.as_bytes() })
+            .collect();
+        match Handshake::check(headers.iter().copied(), KeyUse::None, limits) {
+            Ok(handshake) => Ok(Some(handshake)),
+            // No key is looked at.
+            Err(BadHandshake::Version | BadHandshake::Key) => {
+                Err(Rejection::Refused(Refusal::WebSocketVersion))
+            }
+        }
     }
 
     /// Writes the line of a request that no app sees.

@@ -157,17 +157,35 @@ impl<C> Tasks<C> {
     /// Reserves the place of the task that hyper hands over next, for its stream. Returns the place, and the waker that the task
     /// will have.
     pub(super) fn reserve(&self) -> (usize, Waker) {
+        let slot = self.shared.reserved.get().unwrap_or_else(|| self.unused_slot());
+        self.shared.reserved.set(Some(slot));
+        (slot, Waker::from(Arc::clone(&self.shared.slots.borrow()[slot].waker)))
+    }
+
+    fn unused_slot(&self) -> usize {
         let shared = &self.shared;
+        if let Some(slot) = shared.free.borrow_mut().pop() {
+            return slot;
+        }
         let mut slots = shared.slots.borrow_mut();
-        let unused = shared.reserved.get().or_else(|| shared.free.borrow_mut().pop());
-        let slot = unused.unwrap_or_else(|| {
-            let slot = slots.len();
-            let waker = SlotWaker { slot, is_noted: AtomicBool::new(false), bell: Arc::clone(&shared.bell) };
-            slots.push(Slot { waker: Arc::new(waker), task: None, stream: None });
-            slot
-        });
-        shared.reserved.set(Some(slot));
-        (slot, Waker::from(Arc::clone(&slots[slot].waker)))
+        let slot = slots.len();
+        let waker = SlotWaker { slot, is_noted: AtomicBool::new(false), bell: Arc::clone(&shared.bell) };
+        slots.push(Slot { waker: Arc::new(waker), task: None, stream: None });
+        slot
+    }
+
+    /// Adds a task of ours to those of hyper.
+    pub(super) fn add(&self, task: impl Future<Output = ()> + 'static) {
+        self.begin(self.unused_slot(), Box::pin(task));
+    }
+
+    fn begin(&self, slot: usize, task: Task) {
+        let waker = {
+            let place = &mut self.shared.slots.borrow_mut()[slot];
+            place.task = Some(task);
+            Arc::clone(&place.waker)
+        };
+        waker.wake_by_ref();
     }
 
     /// The stream of a place, to be told when its task is woken.
@@ -258,16 +276,8 @@ impl<C> Clone for Tasks<C> {
 
 impl<C, F: Future<Output = ()> + 'static> Executor<F> for Tasks<C> {
     fn execute(&self, future: F) {
-        // A task without a reserved place belongs to a stream that has left HTTP: it has no stream of ours.
-        if self.shared.reserved.get().is_none() {
-            drop(self.reserve());
-        }
-        let Some(slot) = self.shared.reserved.take() else { return };
-        let waker = {
-            let mut slots = self.shared.slots.borrow_mut();
-            slots[slot].task = Some(Box::pin(future));
-            Arc::clone(&slots[slot].waker)
-        };
-        waker.wake_by_ref();
+        // A task without a reserved place writes for a stream that has left HTTP: it has no stream of ours.
+        let slot = self.shared.reserved.take().unwrap_or_else(|| self.unused_slot());
+        self.begin(slot, Box::pin(future));
     }
 }
