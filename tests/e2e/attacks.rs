@@ -16,7 +16,7 @@ const SLOW_CONNECTIONS: usize = 200;
 /// What a connection in the middle of a request may take: one buffer to read into.
 const SLOW_CONNECTION_KIB: u64 = 16;
 /// Memory that buffers, their spares and the allocator's fragments may take beyond what an attack states, in KiB.
-const ALLOWANCE_KIB: u64 = 4 * 1024;
+const ALLOWANCE_KIB: u64 = 8 * 1024;
 /// Idle connections in CI; the promise is for the full number.
 const IDLE_CONNECTIONS: usize = 2_000;
 const IDLE_CONNECTIONS_IN_FULL: usize = 10_000;
