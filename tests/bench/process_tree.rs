@@ -131,8 +131,9 @@ mod tests {
     /// the shell's own `times` would say.
     #[test]
     fn a_tree_costs_what_its_living_and_its_ended_members_used() {
-        let burn = "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done";
-        let script = format!("exec 3<&0; {burn}; ({burn}); ({burn}; echo done; read line <&3) & wait $!");
+        let burn = |times| format!("i=0; while [ $i -lt {times} ]; do i=$((i+1)); done");
+        let (short, long) = (burn(50_000), burn(250_000));
+        let script = format!("exec 3<&0; {short}; ({long}); ({long}; echo done; read line <&3) & wait $!");
         let mut shell = std::process::Command::new("sh")
             .args(["-c", &script])
             .stdin(std::process::Stdio::piped())
@@ -148,8 +149,8 @@ mod tests {
         let shell_alone = own_cpu_time(root).expect("readable");
         drop(shell.stdin.take());
         shell.kill().and_then(|()| shell.wait()).expect("it ends");
-        // Three equal burns, one of them the shell's own.
+        // Eleven times the shell's own; without one of the children it were six. A busy machine makes equal work unequal.
         let ratio = whole.as_secs_f64() / shell_alone.as_secs_f64();
-        assert!((2.2..4.0).contains(&ratio), "{whole:?} against {shell_alone:?}");
+        assert!((7.5..16.0).contains(&ratio), "{whole:?} against {shell_alone:?}");
     }
 }
