@@ -71,6 +71,22 @@ fn asgi_wsgi_and_native_applications_over_one_connection() {
 }
 
 #[test]
+fn a_websocket_is_a_stream_among_others() {
+    let machine = Machine::shared();
+    let Some(python) = Python::default_one() else { return };
+    let server = machine.server().guest(Guest::WEBSOCKET, &python).arguments(["app:app"]).start();
+    let address = server.address();
+    let mut command = Command::new(python.virtual_environment().join("bin/python3"));
+    command.arg(repository().join("tests/apps/http2_websocket_client.py"));
+    command.args([address.ip().to_string(), address.port().to_string()]);
+    let output = command.output().expect("the interpreter runs");
+    let (said, complained) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && said.trim_end() == "it holds", "{said}{complained}");
+    server.stop();
+}
+
+#[test]
 fn over_tls_by_alpn() {
     let machine = Machine::shared();
     let Some(python) = Python::default_one() else { return };
