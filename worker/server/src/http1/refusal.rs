@@ -97,20 +97,24 @@ impl Refusal {
         }
     }
 
-    /// Fields that the reply must have beside the usual ones.
-    pub(crate) fn fields(self) -> &'static [u8] {
+    /// Fields that the reply must have beside the usual ones, in any version of HTTP.
+    pub(crate) fn fields(self) -> &'static [(&'static str, &'static str)] {
         match self {
-            Self::WebSocketVersion => {
-                b"upgrade: websocket\r\nconnection: Upgrade\r\nsec-websocket-version: 13\r\n"
-            }
-            Self::QueueFull | Self::QueueTimeout => b"retry-after: 1\r\n",
-            _ => b"",
+            Self::WebSocketVersion => &[("sec-websocket-version", "13")],
+            // When to try again, in seconds: a queue of requests moves fast.
+            Self::QueueFull | Self::QueueTimeout => &[("retry-after", "1")],
+            _ => &[],
         }
     }
 
-    /// When to try again, in seconds, where that is likely to help: a queue of requests moves fast.
-    pub(crate) fn retry_after(self) -> Option<u32> {
-        matches!(self, Self::QueueFull | Self::QueueTimeout).then_some(1)
+    /// The same as lines of HTTP/1, with those that it alone has.
+    pub(crate) fn lines(self) -> Vec<u8> {
+        let upgrade = match self {
+            Self::WebSocketVersion => "upgrade: websocket\r\nconnection: Upgrade\r\n",
+            _ => "",
+        };
+        let fields = self.fields().iter().map(|(name, value)| format!("{name}: {value}\r\n"));
+        std::iter::once(upgrade.to_owned()).chain(fields).collect::<String>().into_bytes()
     }
 
     /// What is wrong, in words for the one who wrote the client.

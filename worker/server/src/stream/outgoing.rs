@@ -13,7 +13,7 @@ use bytes::{Buf, Bytes};
 use hyper::{
     Response, StatusCode,
     body::{Body, Frame, SizeHint},
-    header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER},
+    header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue},
 };
 
 use super::{
@@ -67,8 +67,8 @@ impl<C> Reply<C> {
         let status = refusal.status();
         let text = format!("{}: {}\n", reply::reason(status), refusal.explanation());
         let mut response = plain_response(status, text.into(), reply_body, service);
-        if let Some(seconds) = refusal.retry_after() {
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+        for &(name, value) in refusal.fields() {
+            response.headers_mut().insert(name, HeaderValue::from_static(value));
         }
         Self::Ready(Some(response))
     }

@@ -157,7 +157,7 @@ impl<Io: Transport, A: App> Http1<Io, A> {
             let reply_bytes = text.len() as u64;
             self.log_refused(&RequestOutcome { request_bytes: 0, reply_bytes, ..self.outcome_of(status) });
         }
-        self.write_plain_reply(status, &text, refusal.fields(), ReplyBody::Sent);
+        self.write_plain_reply(status, &text, &refusal.lines(), ReplyBody::Sent);
         self.outcome = outcome;
         self.phase = Phase::Closing(Linger::ForReply);
     }
