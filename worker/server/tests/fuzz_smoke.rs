@@ -36,3 +36,14 @@ fn a_connection_says_the_same_however_a_damaged_request_is_cut() {
         }
     }
 }
+
+/// Found by the fuzzer: the last byte has no line end, and what came before it had not been decoded yet.
+#[test]
+fn what_begins_like_http2_and_is_not_is_refused_at_once() {
+    let mut rig = Rig::new(apps::describing());
+    for byte in b"PRI * HTTP/2.0\r\n\r\n!" {
+        rig.send(std::slice::from_ref(byte));
+    }
+    let received = rig.received();
+    assert!(received.starts_with("HTTP/1.1 505 "), "{received}");
+}

@@ -50,7 +50,8 @@ impl<Io: Transport, A: App> Http1<Io, A> {
                     return Progress::None;
                 }
                 Preface::Begun => {
-                    self.note_head_bytes();
+                    // Nothing was decoded: whatever comes next is news, with or without a line end.
+                    self.note_head_bytes(0);
                     return Progress::None;
                 }
                 Preface::Absent => self.first_bytes = FirstBytes::Seen,
@@ -62,7 +63,8 @@ impl<Io: Transport, A: App> Http1<Io, A> {
         drop(inbound);
         let progress = match decoded {
             Decoded::Incomplete => {
-                self.note_head_bytes();
+                let seen = self.mailbox.inbound.borrow().raw_length();
+                self.note_head_bytes(seen);
                 Progress::None
             }
             Decoded::Complete(head) => {
@@ -80,8 +82,8 @@ impl<Io: Transport, A: App> Http1<Io, A> {
         progress
     }
 
-    /// A head is on its way, of which these bytes are not enough.
-    fn note_head_bytes(&mut self) {
+    /// A head is on its way, of which these bytes are not enough; `seen` of them were decoded in vain.
+    fn note_head_bytes(&mut self, seen: usize) {
         let since = match self.phase {
             Phase::Head { since, .. } => since,
             Phase::Idle { .. }
@@ -93,7 +95,7 @@ impl<Io: Transport, A: App> Http1<Io, A> {
             | Phase::Handed(_)
             | Phase::Closed => self.turn.now,
         };
-        self.phase = Phase::Head { since, seen: self.mailbox.inbound.borrow().raw_length() };
+        self.phase = Phase::Head { since, seen };
     }
 
     /// Whether the client begins with HTTP/2's connection preface (RFC 9113 §3.4), which no HTTP/1 request can.
