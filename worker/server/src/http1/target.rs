@@ -111,8 +111,7 @@ pub(crate) fn is_authority(authority: &[u8]) -> bool {
         }
         Some(_) => {
             let host = authority.iter().take_while(|&&byte| REGISTERED_NAME[byte as usize]).count();
-            let (host, rest) = authority.split_at(host);
-            (host, rest)
+            authority.split_at(host)
         }
     };
     !host.is_empty() && is_port(port)
