@@ -41,7 +41,10 @@ use std::{
 };
 
 use clap::Parser;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::{
+    resource::{Resource, getrlimit, setrlimit},
+    stat::{Mode, umask},
+};
 use protocol::settings::{Application, wsgi::WorkerClass};
 use tokio::sync::mpsc;
 
@@ -54,7 +57,7 @@ use config::{
 use error::{ExitStatus, Expected, ExpectedError};
 use event_loop::{EventLoop, Start};
 use generation::Generation;
-use listeners::{Listener, Scheme};
+use listeners::{Access, Listener, Scheme};
 use logging::Log;
 use pid_file::PidFile;
 use signals::Signals;
@@ -109,6 +112,10 @@ fn run(sources: Sources, settings: Settings, began: Instant) -> Expected<()> {
     refuse_socket_activation()?;
     let worker_program = worker_program()?;
     raise_descriptor_limit();
+    if let Some(mask) = settings.umask {
+        // Inherited by every worker.
+        umask(Mode::from_bits_truncate(mask.0));
+    }
     if let Some(path) = &settings.pid_file {
         PidFile::check(path)?;
     }
@@ -198,36 +205,41 @@ fn raise_descriptor_limit() {
 fn bind_all(settings: &Settings) -> Expected<Vec<Listener>> {
     let all: Vec<_> = settings.bind.iter().chain(&settings.insecure_bind).cloned().collect();
     let scheme = if settings.tls_files.is_some() { Scheme::Https } else { Scheme::Http };
-    let secured = settings.bind.iter().map(|address| Listener::bind(address, &all, scheme));
+    let access = Access::find(&settings.unix_socket)?;
+    let secured = settings.bind.iter().map(|address| Listener::bind(address, &all, scheme, access));
     secured
-        .chain(settings.insecure_bind.iter().map(|address| Listener::bind(address, &all, Scheme::Http)))
+        .chain(
+            settings.insecure_bind.iter().map(|address| Listener::bind(address, &all, Scheme::Http, access)),
+        )
         .collect()
 }
 
 fn bind_metrics(setting: &MetricsSetting) -> Expected<Option<Listener>> {
     match setting {
         MetricsSetting::Off => Ok(None),
-        MetricsSetting::Explicit(address) => {
-            Listener::bind(address, &[], Scheme::Http).map(Some).map_err(|error| ExpectedError {
+        MetricsSetting::Explicit(address) => Listener::bind(address, &[], Scheme::Http, Access::default())
+            .map(Some)
+            .map_err(|error| ExpectedError {
                 message: format!("metrics: {}", error.message),
                 help: vec![
                     "stop it, or serve the metrics elsewhere: --metrics 127.0.0.1:0, or --metrics off"
                         .to_owned(),
                 ],
                 ..error
-            })
-        }
-        MetricsSetting::Default(address) => match Listener::bind(address, &[], Scheme::Http) {
-            Ok(listener) => Ok(Some(listener)),
-            Err(error) => {
-                tracing::warn!(
-                    event = "metrics.off",
-                    "metrics are off: {} (choose an address by --metrics)",
-                    error.message
-                );
-                Ok(None)
+            }),
+        MetricsSetting::Default(address) => {
+            match Listener::bind(address, &[], Scheme::Http, Access::default()) {
+                Ok(listener) => Ok(Some(listener)),
+                Err(error) => {
+                    tracing::warn!(
+                        event = "metrics.off",
+                        "metrics are off: {} (choose an address by --metrics)",
+                        error.message
+                    );
+                    Ok(None)
+                }
             }
-        },
+        }
     }
 }
 

@@ -1,21 +1,18 @@
 //! Listening sockets: bound before anything is started, held by the supervisor for its whole life and inherited by every worker, so
 //! that a worker that dies or leaves never takes the queue of waiting connections with it. Accepts nothing itself.
 
+mod unix_socket;
+
 use std::{
-    fs, io,
+    io,
     net::{SocketAddr, ToSocketAddrs},
-    os::{
-        fd::{AsFd, BorrowedFd, OwnedFd},
-        unix::{
-            fs::{FileTypeExt, MetadataExt, PermissionsExt},
-            net::UnixStream,
-        },
-    },
-    path::{Path, PathBuf},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{Domain, Socket, Type};
 
+pub use self::unix_socket::Access;
+use self::unix_socket::SocketPath;
 use crate::{
     config::values::BindAddress,
     error::{ExitStatus, Expected, ExpectedError},
@@ -27,8 +24,6 @@ const BACKLOG: i32 = 2048;
 /// Bytes of a reply that the kernel takes beyond what it has sent; connections inherit it from their listener. Without it each client that
 /// does not read holds as much as net.ipv4.tcp_wmem allows: 2.8 MB measured. Large enough that a fast client never finds it empty.
 const UNSENT_BYTES: u32 = 128 * 1024;
-/// The proxy in front runs as another user, and the directory decides who may come in. uvicorn's.
-const UNIX_SOCKET_MODE: u32 = 0o666;
 
 /// What is spoken first on the connections of a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,30 +49,23 @@ enum Bound {
     Unix(SocketPath),
 }
 
-/// The path of a unix socket that we made. Removed with the socket, unless somebody else has put his own there since.
-#[derive(Debug)]
-struct SocketPath {
-    path: PathBuf,
-    inode: u64,
-}
-
-impl Drop for SocketPath {
-    fn drop(&mut self) {
-        if fs::symlink_metadata(&self.path).is_ok_and(|data| data.ino() == self.inode) {
-            let _left_behind = fs::remove_file(&self.path);
-        }
-    }
-}
-
 impl Listener {
-    /// Binds and listens.
+    /// Binds and listens; `access` is for a unix socket.
     ///
     /// # Errors
     /// Exit 69 for an address that is taken, with its holder; 77 for one that is not permitted; 2 for one that does not exist.
-    pub fn bind(address: &BindAddress, all: &[BindAddress], scheme: Scheme) -> Expected<Self> {
+    pub fn bind(
+        address: &BindAddress,
+        all: &[BindAddress],
+        scheme: Scheme,
+        access: Access,
+    ) -> Expected<Self> {
         let (socket, bound) = match address {
             BindAddress::Tcp { host, port } => bind_tcp(host, *port, all)?,
-            BindAddress::Unix(path) => bind_unix(path)?,
+            BindAddress::Unix(path) => {
+                let (socket, path) = unix_socket::bind(path, access)?;
+                (socket, Bound::Unix(path))
+            }
         };
         Ok(Self { scheme, socket, bound })
     }
@@ -90,7 +78,7 @@ impl Listener {
                 Scheme::Http => format!("http://{address}"),
                 Scheme::Https => format!("https://{address}"),
             },
-            Bound::Unix(SocketPath { path, .. }) => format!("unix:{}", path.display()),
+            Bound::Unix(path) => format!("unix:{}", path.display()),
         }
     }
 
@@ -177,75 +165,13 @@ fn tcp_error(name: &BindAddress, address: SocketAddr, error: &io::Error) -> Expe
     }
 }
 
-fn bind_unix(path: &Path) -> Expected<(OwnedFd, Bound)> {
-    replace_stale_socket(path)?;
-    let listen = || -> io::Result<(OwnedFd, Bound)> {
-        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-        socket.set_nonblocking(true)?;
-        socket.bind(&SockAddr::unix(path)?)?;
-        fs::set_permissions(path, fs::Permissions::from_mode(UNIX_SOCKET_MODE))?;
-        socket.listen(BACKLOG)?;
-        let inode = fs::symlink_metadata(path)?.ino();
-        Ok((socket.into(), Bound::Unix(SocketPath { path: path.to_owned(), inode })))
-    };
-    listen().map_err(|error| unix_error(path, &error))
-}
-
-/// A socket file whose owner is gone is in the way of nobody; one that answers belongs to somebody.
-fn replace_stale_socket(path: &Path) -> Expected<()> {
-    let Ok(found) = fs::symlink_metadata(path) else { return Ok(()) };
-    let taken = |what: &str| {
-        ExpectedError::new("bind/in-use", ExitStatus::Unavailable, format!("unix:{} {what}", path.display()))
-    };
-    if !found.file_type().is_socket() {
-        return Err(taken("is there and is no socket").help("remove it, or choose another path"));
-    }
-    match UnixStream::connect(path) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            fs::remove_file(path).map_err(|error| unix_error(path, &error))
-        }
-        Ok(_) => Err(taken("is in use: somebody answers there").help("stop it, or choose another path")),
-        Err(error) => Err(unix_error(path, &error)),
-    }
-}
-
-fn unix_error(path: &Path, error: &io::Error) -> ExpectedError {
-    let name = format!("unix:{}", path.display());
-    match error.kind() {
-        io::ErrorKind::PermissionDenied => ExpectedError::new(
-            "bind/not-permitted",
-            ExitStatus::Permission,
-            format!("{name} may not be made by this user"),
-        ),
-        io::ErrorKind::NotFound => ExpectedError::new(
-            "bind/no-directory",
-            ExitStatus::Usage,
-            format!("the directory of {name} is not there"),
-        ),
-        // Before the path could be too long, the kernel would say so with this error.
-        io::ErrorKind::InvalidInput => ExpectedError::new(
-            "bind/path",
-            ExitStatus::Usage,
-            format!("{name} is too long: 107 bytes are possible"),
-        ),
-        io::ErrorKind::AddrInUse => ExpectedError::new(
-            "bind/in-use",
-            ExitStatus::Unavailable,
-            format!("{name} was taken by another just now"),
-        ),
-        _ => {
-            ExpectedError::new("bind/failed", ExitStatus::OsError, format!("{name} cannot be bound: {error}"))
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::{net::TcpStream, os::unix::net::UnixListener, path::PathBuf};
 
     use socket2::Socket;
 
-    use super::{Listener, Scheme, UNSENT_BYTES};
+    use super::{Access, Listener, Scheme, UNSENT_BYTES};
     use crate::{config::values::BindAddress, error::ExitStatus};
 
     fn tcp(port: u16) -> BindAddress {
@@ -258,16 +184,16 @@ mod tests {
 
     #[test]
     fn a_taken_port_names_its_holder() {
-        let first = Listener::bind(&tcp(0), &[], Scheme::Http).expect("a free port");
+        let first = Listener::bind(&tcp(0), &[], Scheme::Http, Access::default()).expect("a free port");
         let port: u16 = first.url().rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
-        let error = Listener::bind(&tcp(port), &[], Scheme::Http).expect_err("taken");
+        let error = Listener::bind(&tcp(port), &[], Scheme::Http, Access::default()).expect_err("taken");
         assert_eq!(error.exit, ExitStatus::Unavailable);
         assert!(error.message.contains(&format!("pid {}", std::process::id())), "{error}");
     }
 
     #[test]
     fn connections_inherit_the_bound_of_unsent_bytes() {
-        let listener = Listener::bind(&tcp(0), &[], Scheme::Http).expect("a free port");
+        let listener = Listener::bind(&tcp(0), &[], Scheme::Http, Access::default()).expect("a free port");
         let address = listener.url().trim_start_matches("http://").to_owned();
         let socket = Socket::from(listener.into_socket());
         socket.set_nonblocking(false).expect("set");
@@ -281,9 +207,10 @@ mod tests {
         let path = scratch("socket");
         drop(UnixListener::bind(&path).expect("bound"));
         let address = BindAddress::Unix(path.clone());
-        let ours = Listener::bind(&address, &[], Scheme::Http).expect("the stale one is replaced");
+        let ours = Listener::bind(&address, &[], Scheme::Http, Access::default())
+            .expect("the stale one is replaced");
         assert_eq!(
-            Listener::bind(&address, &[], Scheme::Http).expect_err("ours lives").exit,
+            Listener::bind(&address, &[], Scheme::Http, Access::default()).expect_err("ours lives").exit,
             ExitStatus::Unavailable
         );
         drop(ours);
@@ -293,13 +220,14 @@ mod tests {
     #[test]
     fn a_path_that_another_took_is_left_alone() {
         let path = scratch("taken");
-        let ours = Listener::bind(&BindAddress::Unix(path.clone()), &[], Scheme::Http).expect("bound");
+        let ours = Listener::bind(&BindAddress::Unix(path.clone()), &[], Scheme::Http, Access::default())
+            .expect("bound");
         std::fs::remove_file(&path).expect("there");
         std::fs::write(&path, "another's").expect("written");
         drop(ours);
         assert!(path.exists());
         assert!(
-            Listener::bind(&BindAddress::Unix(path.clone()), &[], Scheme::Http)
+            Listener::bind(&BindAddress::Unix(path.clone()), &[], Scheme::Http, Access::default())
                 .expect_err("no socket")
                 .message
                 .contains("no socket")

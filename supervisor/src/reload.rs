@@ -1,7 +1,11 @@
 //! Whether a reload may begin: the configuration is read and settled anew and compared with what runs. Changes nothing.
 
 use crate::{
-    config::{Sources, settings::Settings},
+    config::{
+        Sources,
+        settings::{Settings, unix_socket::UnixSocketSettings},
+        values::FileMode,
+    },
     error::ExpectedError,
     generation::Generation,
 };
@@ -49,6 +53,7 @@ fn needs_restart(running: &Settings, new: &Settings) -> Vec<&'static str> {
     let changes = [
         ("bind", running.bind != new.bind),
         ("insecure_bind", running.insecure_bind != new.insecure_bind),
+        ("unix_socket_mode, unix_socket_owner or umask", permissions(running) != permissions(new)),
         // Old and new workers accept from the same sockets, and must speak the same there.
         ("TLS on or off", running.tls_files.is_some() != new.tls_files.is_some()),
         ("metrics", running.metrics != new.metrics),
@@ -57,6 +62,11 @@ fn needs_restart(running: &Settings, new: &Settings) -> Vec<&'static str> {
         ("log_format", running.log_format != new.log_format),
     ];
     changes.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect()
+}
+
+/// Given once, to sockets and to the process.
+fn permissions(settings: &Settings) -> (&UnixSocketSettings, Option<FileMode>) {
+    (&settings.unix_socket, settings.umask)
 }
 
 #[cfg(test)]

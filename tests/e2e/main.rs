@@ -29,6 +29,7 @@ mod limits;
 mod main_job;
 mod options;
 mod orphan;
+mod permissions;
 mod pid_file_and_sockets;
 mod probe_table;
 mod prometheus;

@@ -23,6 +23,7 @@ use protocol::settings::{
 use crate::{
     cli::RunOptions,
     error::{ExitStatus, Expected, ExpectedError},
+    listeners::Access,
 };
 use raw::RawSettings;
 use settings::{Settings, Surroundings};
@@ -134,6 +135,7 @@ fn check_paths(settings: &Settings) -> Expected<()> {
     if !settings.directory.is_dir() {
         return Err(missing("the working directory", &settings.directory));
     }
+    Access::find(&settings.unix_socket)?;
     check_access_log(settings.worker.access_log.as_ref())?;
     match &settings.worker.application {
         Application::Welcome => Ok(()),

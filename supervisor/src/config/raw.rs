@@ -15,9 +15,9 @@ use serde::Deserialize;
 
 use super::values::tls::{CipherSuites, ClientCertificatesChoice, RedirectHttps, Secret, TlsVersionChoice};
 use super::values::{
-    AccessLogFormatChoice, BindAddress, ByteSize, Choice, EnvironmentEntry, HalfCloseChoice, InterfaceChoice,
-    LifespanChoice, LogFormat, LogLevel, MetricsAddress, Positive, QueueLength, Switch, TimeOrOff, TimeSpan,
-    WebSocketChoice, WorkerClass, WorkerCount,
+    AccessLogFormatChoice, BindAddress, ByteSize, Choice, EnvironmentEntry, FileMode, HalfCloseChoice,
+    InterfaceChoice, LifespanChoice, LogFormat, LogLevel, MetricsAddress, Owner, Positive, QueueLength,
+    Switch, TimeOrOff, TimeSpan, WebSocketChoice, WorkerClass, WorkerCount,
 };
 
 /// One layer of settings. The field names are the keys of the YAML; `SUPERVISE_` and the name in capitals is the
@@ -70,6 +70,12 @@ pub struct RawSettings {
     /// As in uvicorn: port to listen at
     #[arg(long, help_heading = "Listen", value_name = "PORT", conflicts_with = "bind")]
     pub port: Option<u16>,
+    /// Who may connect to the unix sockets: permission bits in octal, as 0660 [default: 0666, less --umask]
+    #[arg(long, help_heading = "Listen", value_name = "MODE", visible_alias = "chmod-socket")]
+    pub unix_socket_mode: Option<FileMode>,
+    /// Whose the unix sockets are: `user`, `user:group` or `:group`, by name or number [default: of the user who runs this]
+    #[arg(long, help_heading = "Listen", value_name = "OWNER", visible_alias = "chown-socket")]
+    pub unix_socket_owner: Option<Owner>,
     /// Where /metrics, /healthz and /readyz are served, or `off` [default: 127.0.0.1:9464]
     #[arg(long, help_heading = "Listen", value_name = "ADDRESS|off")]
     pub metrics: Option<MetricsAddress>,
@@ -314,6 +320,10 @@ pub struct RawSettings {
     /// Write the process id here
     #[arg(short = 'p', long, help_heading = "Process", value_name = "FILE")]
     pub pid: Option<PathBuf>,
+    /// Rights that nobody gets on what is made, in octal, as 0027: files of supervise and its workers, unix sockets [default: as
+    /// it was started; unix sockets 0]
+    #[arg(short = 'm', long, help_heading = "Process", value_name = "MASK")]
+    pub umask: Option<FileMode>,
     /// error, warn, info, debug or trace [default: info]
     #[arg(long, help_heading = "Process", value_name = "LEVEL")]
     pub log_level: Option<LogLevel>,

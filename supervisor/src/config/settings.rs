@@ -10,6 +10,7 @@ mod http2;
 mod http_limits;
 mod reply_fields;
 pub mod tls;
+pub mod unix_socket;
 mod websocket;
 mod wsgi;
 
@@ -24,8 +25,8 @@ use supervisor_fleet::PoolSettings;
 use super::{
     raw::RawSettings,
     values::{
-        BindAddress, EnvironmentEntry, InterfaceChoice, LogFormat, LogLevel, MetricsAddress, Switch,
-        WorkerClass, WorkerCount,
+        BindAddress, EnvironmentEntry, FileMode, InterfaceChoice, LogFormat, LogLevel, MetricsAddress,
+        Switch, WorkerClass, WorkerCount,
     },
 };
 use crate::error::{ExitStatus, Expected, ExpectedError};
@@ -63,6 +64,10 @@ pub struct Settings {
     pub insecure_bind: Vec<BindAddress>,
     /// Files of certificates and keys; none where every listener is plain.
     pub tls_files: Option<tls::TlsFiles>,
+    /// Who may use the unix sockets among them.
+    pub unix_socket: unix_socket::UnixSocketSettings,
+    /// Rights that nobody gets on files that are made; none for the mask that was inherited.
+    pub umask: Option<FileMode>,
     /// Where the numbers are served.
     pub metrics: MetricsSetting,
     /// What the fleet is told.
@@ -157,6 +162,8 @@ pub fn settle(raw: RawSettings, surroundings: &Surroundings) -> Expected<Setting
                 LogFormat::Auto | LogFormat::Text => "text".to_owned(),
             },
         },
+        unix_socket: unix_socket::settle(&raw, &bind)?,
+        umask: raw.umask,
         bind,
         insecure_bind: raw.insecure_bind,
         tls_files,

@@ -174,3 +174,18 @@ fn the_defaults_that_the_help_names_are_the_true_ones() {
         );
     }
 }
+
+#[test]
+fn permissions_of_unix_sockets() {
+    let mode =
+        |flags: &[&str], yaml: &str| settled(flags, &[], yaml).map(|settings| settings.unix_socket.mode.0);
+    let bound = "bind: unix:/run/a.sock\n";
+    assert_eq!(mode(&["m:a"], bound), Ok(0o666));
+    assert_eq!(mode(&["m:a", "-m", "007"], bound), Ok(0o660));
+    assert_eq!(mode(&["m:a"], &format!("{bound}umask: 0027\n")), Ok(0o640));
+    assert_eq!(mode(&["m:a", "-m", "077"], &format!("{bound}unix_socket_mode: \"0o600\"\n")), Ok(0o600));
+    // YAML makes a number of it, which could have been meant in decimal.
+    let refused = mode(&["m:a"], &format!("{bound}unix_socket_mode: 0o660\n")).expect_err("no text");
+    assert!(refused.message.contains("within quotes"), "{refused}");
+    assert_eq!(mode(&["m:a", "--unix-socket-mode", "0600"], "").expect_err("no socket").id, "settings/idle");
+}

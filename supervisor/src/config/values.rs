@@ -22,6 +22,10 @@ impl fmt::Display for ValueError {
 
 impl std::error::Error for ValueError {}
 
+/// Permission bits of a unix socket that nobody said any of: the proxy in front runs as another user, and the directory decides who
+/// may come in. uvicorn's, and gunicorn's.
+pub const DEFAULT_UNIX_SOCKET_MODE: u32 = 0o666;
+
 fn refuse<T>(message: impl Into<String>) -> Result<T, ValueError> {
     Err(ValueError(message.into()))
 }
@@ -367,17 +371,21 @@ read_from_scalars!(
     Switch,
     EnvironmentEntry,
     LogLevel,
-    LogFormat
+    LogFormat,
+    FileMode,
+    Owner
 );
 
 mod access_log;
 mod application;
 mod http1;
+mod unix_socket;
 mod websocket;
 
 pub use access_log::AccessLogFormatChoice;
 pub use application::{InterfaceChoice, LifespanChoice, WorkerClass};
 pub use http1::HalfCloseChoice;
+pub use unix_socket::{FileMode, Owner};
 pub use websocket::{TimeOrOff, WebSocketChoice};
 
 #[cfg(test)]

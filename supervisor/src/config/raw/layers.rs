@@ -109,12 +109,15 @@ impl RawSettings {
         );
     }
 
-    /// The same for the bounds of load, and for what only some protocols and interfaces have.
+    /// The same for permissions, for the bounds of load, and for what only some protocols and interfaces have.
     fn protocols_over(&mut self, below: &mut Self) {
         macro_rules! fall_back {
             ($($field:ident),* $(,)?) => { $(self.$field = self.$field.take().or(below.$field.take());)* };
         }
         fall_back!(
+            unix_socket_mode,
+            unix_socket_owner,
+            umask,
             min_body_rate,
             request_timeout,
             worker_connections,
