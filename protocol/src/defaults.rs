@@ -102,6 +102,9 @@ pub fn forwarding() -> ForwardingSettings {
     ForwardingSettings {
         // uvicorn's. A proxy that does not know the others would pass on what a client wrote into them.
         forwarded_headers: vec![ForwardedHeader::XForwardedFor, ForwardedHeader::XForwardedProto],
+        secure_scheme_headers: Vec::new(),
+        // Not gunicorn's SCRIPT_NAME: a proxy that does not set it passes on what a client wrote.
+        forwarder_headers: Vec::new(),
         forwarded_allow_ips: here(),
         proxy_protocol: ProxyProtocol::Off,
         proxy_allow_ips: here(),

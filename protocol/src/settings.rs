@@ -24,7 +24,10 @@ pub use self::{
     asgi::{AsgiSettings, ContextVariables, OnDisconnect, RootPath, RootPathMode, SpecVersion},
     cgi::{CgiAuthorization, CgiSettings},
     comma_list::CommaList,
-    forwarding::{ForwardedHeader, ForwardingSettings, ProxyProtocol, TrustedPeer, check_forwarded_headers},
+    forwarding::{
+        ForwardedHeader, ForwarderHeader, ForwardingSettings, ProxyProtocol, SecureSchemeHeader, TrustedPeer,
+        check_forwarding,
+    },
     http2::Http2Settings,
     reply_fields::{AutomaticField, ReplyField, ReplyFieldSettings},
     tls::{ClientCertificates, PlainListeners, TlsSettings, TlsVersion},

@@ -11,7 +11,8 @@ use protocol::{
         Application, AsgiSettings, AutomaticField, CgiAuthorization, CgiSettings, ClientCertificates,
         ContextVariables, EventLoop, Factory, ForwardedHeader, ForwardingSettings, HttpSettings, Interface,
         Lifespan, OnDisconnect, PlainListeners, ProxyProtocol, PythonSettings, ReplyField,
-        ReplyFieldSettings, RootPathMode, SpecVersion, TlsSettings, TlsVersion, TrustedPeer, WorkerSettings,
+        ReplyFieldSettings, RootPathMode, SecureSchemeHeader, SpecVersion, TlsSettings, TlsVersion,
+        TrustedPeer, WorkerSettings,
         access_log::{AccessLogDestination, AccessLogFormat, AccessLogSettings},
         wsgi::{WorkerClass, WsgiSettings},
     },
@@ -161,6 +162,11 @@ fn plain() -> WorkerSettings {
 fn forwarding() -> ForwardingSettings {
     ForwardingSettings {
         forwarded_headers: vec![ForwardedHeader::XForwardedFor, ForwardedHeader::XForwardedProto],
+        secure_scheme_headers: vec![SecureSchemeHeader {
+            name: "x-forwarded-ssl".into(),
+            value: "on".into(),
+        }],
+        forwarder_headers: vec!["SCRIPT_NAME".parse().expect("a name")],
         forwarded_allow_ips: vec![
             TrustedPeer::Network { address: [10, 0, 0, 0].into(), prefix_bits: 8 },
             TrustedPeer::Unix,

@@ -52,7 +52,7 @@ async def http(scope, receive, send):
         notes = list(NOTES)
         NOTES.clear()
         return await reply(send, notes)
-    keys = ("path", "root_path", "asgi", "server", "client", "state", "extensions")
+    keys = ("path", "root_path", "scheme", "asgi", "server", "client", "state", "extensions")
     seen = {key: scope[key] for key in keys if key in scope}
     await reply(send, {**seen, "raw_path": scope["raw_path"].decode(), "mark": MARK.get()})
 

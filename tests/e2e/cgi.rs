@@ -74,3 +74,21 @@ fn running(server: &Server) -> Vec<Process> {
 fn wait_until_nothing_runs(server: &Server) {
     wait_until("the end of all programs", Duration::from_secs(10), || running(server).is_empty());
 }
+
+#[test]
+fn programs_are_mounted_where_their_proxy_says() {
+    let machine = Machine::shared();
+    for (option, target) in [
+        (["--forwarder-headers", "SCRIPT_NAME"], "/a%20b/deeper/show.sh/c%20d"),
+        (["--forwarded-headers", "x-forwarded-prefix"], "/deeper/show.sh/c%20d"),
+    ] {
+        let server = programs(&machine).arguments(option).start();
+        let headers = [("SCRIPT_NAME", "/a%20b"), ("X-Forwarded-Prefix", "/a%20b")];
+        let told = ask(&server, &Request { headers: &headers, ..Request::get(target) }).text();
+        for line in ["SCRIPT_NAME=/a b/deeper/show.sh", "PATH_INFO=/c d", &format!("REQUEST_URI={target}")] {
+            assert!(told.lines().any(|it| it == line), "{option:?}: {line} is not in\n{told}");
+        }
+        wait_until_nothing_runs(&server);
+        server.stop();
+    }
+}

@@ -33,6 +33,7 @@ mod permissions;
 mod pid_file_and_sockets;
 mod probe_table;
 mod prometheus;
+mod proxy_fields;
 mod python_contract;
 mod pythons;
 mod real_applications;

@@ -4,6 +4,7 @@
 use std::{
     fs,
     net::SocketAddr,
+    os::unix::fs::PermissionsExt as _,
     process::Command,
     sync::{
         Arc,
@@ -136,6 +137,48 @@ fn clients_show_certificates_and_applications_learn_of_them() {
             assert_eq!(anonymous["tls"]["client_cert_chain"], serde_json::json!([]));
         }
         assert!(told(&authority.client(Some(&mallory))).is_none(), "Mallory is refused");
+        server.stop();
+    }
+}
+
+#[test]
+fn wsgi_applications_and_programs_learn_of_clients_by_the_usual_variables() {
+    let machine = Machine::shared();
+    let Some(python) = Python::default_one() else { return };
+    let authority = Authority::new();
+    let issued = authority.issue(&["localhost"]);
+    let alice = authority.issue(&["alice"]);
+    let show = "#!/bin/sh\nprintf 'Content-Type: text/plain\\r\\n\\r\\n'; env | sort\n";
+    for arguments in [&["--worker-class", "threads", "app:app"][..], &["--interface", "cgi", "show.sh"]] {
+        let mut server = with_certificate(&machine, &issued)
+            .guest(Guest::WSGI, &python)
+            .file("show.sh", show)
+            .file("clients.pem", &authority.pem())
+            .arguments(["--ca-certs", "clients.pem", "--cert-reqs", "optional"]);
+        let program = server.directory().join("show.sh");
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("a mode can be set");
+        for argument in arguments {
+            server = server.arguments([argument]);
+        }
+        let server = server.start();
+        let told = |client: &TlsClient| {
+            let reply = client.get(https(&server), "localhost", "/environ").expect("an answer").reply;
+            // JSON and the output of `env` read alike then.
+            reply.replace("\": \"", "=")
+        };
+        let known = told(&authority.client(Some(&alice)));
+        for said in [
+            "SSL_CLIENT_VERIFY=SUCCESS",
+            "SSL_CLIENT_S_DN=CN=alice,O=Example",
+            "SSL_CLIENT_I_DN=",
+            "SSL_CLIENT_M_SERIAL=",
+            "SSL_CLIENT_CERT=-----BEGIN CERTIFICATE-----",
+        ] {
+            assert!(known.contains(said), "{arguments:?}: {said} is not in\n{known}");
+        }
+        let anonymous = told(&authority.client(None));
+        assert!(anonymous.contains("SSL_CLIENT_VERIFY=NONE"), "{arguments:?}\n{anonymous}");
+        assert!(!anonymous.contains("SSL_CLIENT_S_DN"), "{arguments:?}\n{anonymous}");
         server.stop();
     }
 }

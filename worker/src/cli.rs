@@ -4,7 +4,8 @@ use std::{path::PathBuf, str::FromStr};
 
 use clap::{Parser, ValueEnum};
 use protocol::settings::{
-    CommaList, EventLoop, ForwardedHeader, ProxyProtocol, TrustedPeer, access_log::AccessLogFormat,
+    CommaList, EventLoop, ForwardedHeader, ForwarderHeader, ProxyProtocol, SecureSchemeHeader, TrustedPeer,
+    access_log::AccessLogFormat,
 };
 
 /// Runs one worker without a supervisor: for pods that are supervised from outside.
@@ -60,6 +61,12 @@ pub struct Cli {
     /// Header fields by which proxies tell the client [default: x-forwarded-for,x-forwarded-proto]
     #[arg(long, value_name = "NAMES", help_heading = "Proxies in front")]
     pub forwarded_headers: Option<CommaList<ForwardedHeader>>,
+    /// Fields that say by a value of their own that the client came by https, as `X-Forwarded-Ssl=on` [default: none]
+    #[arg(long, value_name = "NAME=VALUE", help_heading = "Proxies in front")]
+    pub secure_scheme_headers: Option<CommaList<SecureSchemeHeader>>,
+    /// Fields with `_` in their names that your proxy sets and clients cannot, as SCRIPT_NAME [default: none]
+    #[arg(long, value_name = "NAMES", help_heading = "Proxies in front")]
+    pub forwarder_headers: Option<CommaList<ForwarderHeader>>,
     /// Proxies that are believed: addresses, networks, `unix:`, or `*` [default: 127.0.0.1,::1,unix:, or FORWARDED_ALLOW_IPS]
     #[arg(long, value_name = "PEERS", env = "FORWARDED_ALLOW_IPS", help_heading = "Proxies in front")]
     pub forwarded_allow_ips: Option<CommaList<TrustedPeer>>,

@@ -1,19 +1,34 @@
 //! From the settings to what the engine is told to believe and to say, for every driver of the engine.
 
 use protocol::settings::{
-    AutomaticField, ForwardedHeader, ForwardingSettings, ProxyProtocol, ReplyFieldSettings, TrustedPeer,
-    WorkerSettings,
+    AutomaticField, ForwardedHeader, ForwarderHeader, ForwardingSettings, ProxyProtocol, ReplyFieldSettings,
+    SecureSchemeHeader, TrustedPeer, WorkerSettings,
 };
-use worker_server::{ForwardedField, Forwarding, Policy, ProxyVersions, ReplyFields};
+use worker_server::{
+    ForwardedField, ForwarderField, Forwarding, Policy, ProxyVersions, ReplyFields, SecureSchemeField,
+};
 
 /// The engine's policy as the settings say it.
 #[must_use]
 pub fn policy(settings: &WorkerSettings) -> Policy {
-    let ForwardingSettings { forwarded_headers, forwarded_allow_ips, proxy_protocol, proxy_allow_ips } =
-        &settings.forwarding;
+    let ForwardingSettings {
+        forwarded_headers,
+        secure_scheme_headers,
+        forwarder_headers,
+        forwarded_allow_ips,
+        proxy_protocol,
+        proxy_allow_ips,
+    } = &settings.forwarding;
+    let secure = |header: &SecureSchemeHeader| SecureSchemeField {
+        name: header.name.clone().into_bytes(),
+        value: header.value.clone().into_bytes(),
+    };
+    let forwarder = |header: &ForwarderHeader| ForwarderField::named(header.name().as_bytes());
     Policy {
         forwarding: Forwarding {
             fields: forwarded_headers.iter().map(|header| field(*header)).collect(),
+            secure_scheme: secure_scheme_headers.iter().map(secure).collect(),
+            forwarder: forwarder_headers.iter().map(forwarder).collect(),
             from: peers(forwarded_allow_ips),
         },
         proxy_protocol: match versions(*proxy_protocol) {
@@ -53,6 +68,7 @@ fn field(header: ForwardedHeader) -> ForwardedField {
         ForwardedHeader::XForwardedHost => ForwardedField::Host,
         ForwardedHeader::XForwardedPort => ForwardedField::Port,
         ForwardedHeader::XForwardedPrefix => ForwardedField::Prefix,
+        ForwardedHeader::XScriptName => ForwardedField::ScriptName,
         ForwardedHeader::Forwarded => ForwardedField::Rfc7239,
     }
 }

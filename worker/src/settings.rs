@@ -9,7 +9,7 @@ use protocol::{
         Application, CgiAuthorization, CgiSettings, EventLoop, Factory, ForwardingSettings, Interface,
         Lifespan, PerMessageDeflate, PythonSettings, WebSocketMode, WebSocketSettings, WorkerSettings,
         access_log::{AccessLogDestination, AccessLogFormat, AccessLogSettings, COMBINED},
-        check_forwarded_headers,
+        check_forwarding,
         wsgi::{WorkerClass, WsgiSettings},
     },
 };
@@ -86,11 +86,16 @@ fn forwarding(cli: &Cli) -> Result<ForwardingSettings, StartError> {
     let usual = defaults::forwarding();
     let settings = ForwardingSettings {
         forwarded_headers: cli.forwarded_headers.clone().map_or(usual.forwarded_headers, |list| list.0),
+        secure_scheme_headers: cli
+            .secure_scheme_headers
+            .clone()
+            .map_or(usual.secure_scheme_headers, |list| list.0),
+        forwarder_headers: cli.forwarder_headers.clone().map_or(usual.forwarder_headers, |list| list.0),
         forwarded_allow_ips: cli.forwarded_allow_ips.clone().map_or(usual.forwarded_allow_ips, |list| list.0),
         proxy_protocol: cli.proxy_protocol.unwrap_or(usual.proxy_protocol),
         proxy_allow_ips: cli.proxy_allow_ips.clone().map_or(usual.proxy_allow_ips, |list| list.0),
     };
-    check_forwarded_headers(&settings.forwarded_headers).map_err(usage)?;
+    check_forwarding(&settings).map_err(usage)?;
     Ok(settings)
 }
 

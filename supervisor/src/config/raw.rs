@@ -8,8 +8,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 use protocol::settings::{
-    CommaList, EventLoop, ForwardedHeader, ProxyProtocol, ReplyField, RootPath, RootPathMode, SpecVersion,
-    TrustedPeer,
+    CommaList, EventLoop, ForwardedHeader, ForwarderHeader, ProxyProtocol, ReplyField, RootPath,
+    RootPathMode, SecureSchemeHeader, SpecVersion, TrustedPeer,
 };
 use serde::Deserialize;
 
@@ -70,7 +70,7 @@ pub struct RawSettings {
     /// As in uvicorn: port to listen at
     #[arg(long, help_heading = "Listen", value_name = "PORT", conflicts_with = "bind")]
     pub port: Option<u16>,
-    /// Who may connect to the unix sockets: permission bits in octal, as 0660 [default: 0666, less --umask]
+    /// Who may connect to the unix sockets: permission bits in octal, as 0660 [default: 0666 without what --umask takes]
     #[arg(long, help_heading = "Listen", value_name = "MODE", visible_alias = "chmod-socket")]
     pub unix_socket_mode: Option<FileMode>,
     /// Whose the unix sockets are: `user`, `user:group` or `:group`, by name or number [default: of the user who runs this]
@@ -211,10 +211,18 @@ pub struct RawSettings {
     /// Believe the header fields by which proxies tell the client and its scheme [default: true]
     #[arg(long, help_heading = "Proxies in front", value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub proxy_headers: Option<Switch>,
-    /// Which of them: x-forwarded-for, -proto, -host, -port, -prefix, or forwarded (RFC 7239); name only those that your proxy
+    /// Which of them: x-forwarded-for, -proto, -host, -port, -prefix, x-script-name, or forwarded (RFC 7239); name only those that your proxy
     /// sets, for it passes on what clients write into others [default: x-forwarded-for,x-forwarded-proto]
     #[arg(long, help_heading = "Proxies in front", value_name = "NAMES")]
     pub forwarded_headers: Option<CommaList<ForwardedHeader>>,
+    /// Fields that say by a value of their own that the client came by https, as `X-Forwarded-Ssl=on`: instead of x-forwarded-proto;
+    /// none unless named
+    #[arg(long, help_heading = "Proxies in front", value_name = "NAME=VALUE")]
+    pub secure_scheme_headers: Option<CommaList<SecureSchemeHeader>>,
+    /// Fields with `_` in their names that your proxy sets and clients cannot, as SCRIPT_NAME (where the application is mounted) or
+    /// REMOTE_USER (HTTP_REMOTE_USER for the application); none unless named
+    #[arg(long, help_heading = "Proxies in front", value_name = "NAMES")]
+    pub forwarder_headers: Option<CommaList<ForwarderHeader>>,
     /// Proxies that are believed: addresses, networks, `unix:`, or `*` for everybody
     /// [default: 127.0.0.1,::1,unix:, or FORWARDED_ALLOW_IPS]
     #[arg(long, help_heading = "Proxies in front", value_name = "PEERS")]

@@ -50,8 +50,10 @@ pub struct RequestHead<'a> {
     pub client: &'a Peer,
     /// How the client reached us: as the connection does, or as a trusted proxy told.
     pub scheme: Scheme,
-    /// The part of the path that a trusted proxy took off, without its last slash; empty if there is none.
+    /// Where a trusted proxy says that the application is mounted, without a last slash; empty if it says nothing.
     pub prefix: &'a [u8],
+    /// Whether the path still has it.
+    pub prefix_place: PrefixPlace,
     /// The connection that the request came on.
     pub connection: &'a Rc<ConnectionInfo>,
 }
@@ -70,6 +72,25 @@ impl RequestHead<'_> {
         seen.scheme = self.scheme;
         Rc::new(seen)
     }
+
+    /// How many bytes at the start of [`Self::path`] are the prefix.
+    #[must_use]
+    pub fn prefix_in_path(&self) -> usize {
+        match self.prefix_place {
+            PrefixPlace::TakenOff => 0,
+            PrefixPlace::InPath => self.prefix.len(),
+        }
+    }
+}
+
+/// Where the prefix of a [`RequestHead`] is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PrefixPlace {
+    /// The proxy took it off the path.
+    #[default]
+    TakenOff,
+    /// The path begins with it.
+    InPath,
 }
 
 /// What a reply may use beyond a head and a body, because client and protocol take it. Hints and trailers that are sent all the

@@ -7,8 +7,8 @@ mod smoke;
 use std::{rc::Rc, time::Duration};
 
 use crate::{
-    BodyLength, ConnectionInfo, ForwardedField, Forwarding, HalfClose, Header, Limits, Offers, Peer,
-    RequestHead, Scheme, TrustedPeer, Version,
+    BodyLength, ConnectionInfo, ForwardedField, ForwarderField, Forwarding, HalfClose, Header, Limits,
+    Offers, Peer, PrefixPlace, RequestHead, Scheme, SecureSchemeField, TrustedPeer, Version,
     http1::{
         chunked::{BodyEnd, ChunkedDecoder},
         head::{self, Decoded},
@@ -137,6 +137,7 @@ pub fn forwarded(bytes: &[u8]) {
         client: &connection.peer,
         scheme: connection.scheme,
         prefix: b"",
+        prefix_place: PrefixPlace::TakenOff,
         connection: &connection,
     };
     let lists = [
@@ -145,11 +146,22 @@ pub fn forwarded(bytes: &[u8]) {
         ForwardedField::Host,
         ForwardedField::Port,
         ForwardedField::Prefix,
+        ForwardedField::ScriptName,
     ];
     for fields in [lists.to_vec(), vec![ForwardedField::Rfc7239]] {
-        let forwarding = Forwarding { fields, from: std::iter::once(TrustedPeer::Everyone).collect() };
+        let forwarding = Forwarding {
+            fields,
+            secure_scheme: vec![SecureSchemeField {
+                name: b"x-forwarded-ssl".to_vec(),
+                value: b"on".to_vec(),
+            }],
+            forwarder: [&b"script_name"[..], b"remote_user"].map(ForwarderField::named).to_vec(),
+            from: std::iter::once(TrustedPeer::Everyone).collect(),
+        };
         forwarding.apply(&head, |seen| {
-            assert_eq!(seen.headers.len(), headers.len());
+            // Twins of a field that the proxy set are dropped.
+            assert!(seen.headers.len() <= headers.len());
+            assert!(seen.prefix_in_path() == 0 || seen.path.starts_with(seen.prefix));
             assert!(target::is_authority(seen.headers[0].value), "{}", seen.headers[0].value.escape_ascii());
             assert!(seen.prefix.is_empty() || seen.prefix.starts_with(b"/"));
         });

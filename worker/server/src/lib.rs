@@ -33,13 +33,15 @@ pub use access_log::{
     AccessLog, AccessOutput, Format, LINE_BYTES, LocalTime, Notation, OutcomeFact, RequestFact, Step,
 };
 pub use app::{
-    App, BodyLength, ConnectionInfo, Header, Meter, Offers, Peer, RequestHead, RequestOutcome, Scheme,
-    TimeLimit, Version,
+    App, BodyLength, ConnectionInfo, Header, Meter, Offers, Peer, PrefixPlace, RequestHead, RequestOutcome,
+    Scheme, TimeLimit, Version,
 };
 pub use connection::Connection;
 pub use drain::{Drain, Fewer};
 pub use exchange::{Exchange, Last, ReplyError, Room, Taken};
-pub use forwarded::{ForwardedField, Forwarding, TrustedPeer, TrustedPeers};
+pub use forwarded::{
+    ForwardedField, ForwarderField, Forwarding, SecureSchemeField, TrustedPeer, TrustedPeers,
+};
 pub use limits::{AdmissionLimits, Compression, HalfClose, Http2Limits, Limits, WebSocketLimits};
 pub use policy::{AutomaticField, Policy, ProxyProtocol, ReplyFields};
 pub use proxy_protocol::Versions as ProxyVersions;

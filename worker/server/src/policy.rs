@@ -66,7 +66,12 @@ impl Policy {
     #[must_use]
     pub fn trusting_nobody() -> Self {
         Self {
-            forwarding: Forwarding { fields: Vec::new(), from: TrustedPeers::default() },
+            forwarding: Forwarding {
+                fields: Vec::new(),
+                secure_scheme: Vec::new(),
+                forwarder: Vec::new(),
+                from: TrustedPeers::default(),
+            },
             proxy_protocol: ProxyProtocol::Off,
             reply_fields: ReplyFields {
                 automatic: vec![AutomaticField::Date, AutomaticField::Server],

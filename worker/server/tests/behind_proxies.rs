@@ -11,8 +11,8 @@ use support::{
     apps::{Script, reply},
 };
 use worker_server::{
-    App, ForwardedField, Forwarding, Peer, Policy, ProxyProtocol, ProxyVersions, RequestHead, TimeLimit,
-    TrustedPeer,
+    App, ForwardedField, ForwarderField, Forwarding, Peer, Policy, ProxyProtocol, ProxyVersions, RequestHead,
+    SecureSchemeField, TimeLimit, TrustedPeer,
 };
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 9.8.7.6\r\n\r\n";
@@ -39,6 +39,8 @@ fn policy(versions: ProxyVersions) -> Policy {
     Policy {
         forwarding: Forwarding {
             fields: vec![ForwardedField::For],
+            secure_scheme: Vec::new(),
+            forwarder: Vec::new(),
             from: std::iter::once(balancer).collect(),
         },
         proxy_protocol: ProxyProtocol::Expected { versions, from: std::iter::once(balancer).collect() },
@@ -169,4 +171,36 @@ fn identifiers_of_a_request_reach_the_application_untouched() {
         body,
         "host=a\nx-request-id=7b1-X\ntraceparent=00-0af7-b7ad-01\ntracestate=a=b,c=d\nx-forwarded-for=evil"
     );
+}
+
+#[test]
+fn fields_of_any_name_are_believed_where_the_operator_named_them() {
+    let tells_mount = || {
+        Script(|head: &RequestHead<'_>, exchange| {
+            let prefix = head.prefix.escape_ascii();
+            reply(
+                &exchange,
+                200,
+                &[],
+                format!("{:?} {prefix} {}", head.scheme, head.prefix_in_path()).as_bytes(),
+            );
+        })
+    };
+    let request = "GET /app/a HTTP/1.1\r\nHost: a\r\nFront-End-Https: on\r\nSCRIPT_NAME: /app\r\n\r\n";
+    let balancer = TrustedPeer::Network { address: "10.0.0.0".parse().unwrap(), prefix_bits: 8 };
+    for (address, expected) in
+        [("10.0.0.7:1000", "\r\n\r\nHttps /app 4"), ("11.0.0.7:1000", "\r\n\r\nHttp  0")]
+    {
+        let secure = SecureSchemeField { name: b"front-end-https".to_vec(), value: b"on".to_vec() };
+        let forwarding = Forwarding {
+            fields: Vec::new(),
+            secure_scheme: vec![secure],
+            forwarder: vec![ForwarderField::named(b"script_name")],
+            from: std::iter::once(balancer).collect(),
+        };
+        let policy = Policy { forwarding, ..Policy::trusting_nobody() };
+        let mut rig = Rig::with_policy(tells_mount(), policy, peer(address));
+        rig.send(request);
+        assert!(rig.received().ends_with(expected), "{address}: {}", rig.received());
+    }
 }

@@ -150,7 +150,7 @@ impl Shared {
 
     /// One request, one program.
     async fn run(&self, request: &Request, exchange: &Exchange<Bytes>) -> Result<Next, Refusal> {
-        let script = self.site.find(&request.path)?;
+        let script = self.site.find(&request.prefix, request.path_below_prefix())?;
         let Some((input, body_bytes)) = self.input(request, exchange).await? else { return Ok(Next::Done) };
         // The place is held until the program is reaped.
         let is_unread = matches!(input, Input::Streamed);

@@ -118,6 +118,8 @@ impl RawSettings {
             unix_socket_mode,
             unix_socket_owner,
             umask,
+            secure_scheme_headers,
+            forwarder_headers,
             min_body_rate,
             request_timeout,
             worker_connections,

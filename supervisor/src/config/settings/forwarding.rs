@@ -2,7 +2,7 @@
 
 use protocol::{
     defaults,
-    settings::{CommaList, ForwardingSettings, TrustedPeer, check_forwarded_headers},
+    settings::{CommaList, ForwardingSettings, TrustedPeer, check_forwarding},
 };
 
 use super::{RawSettings, Surroundings, Switch};
@@ -15,23 +15,33 @@ const ALLOW_IPS: &str = "FORWARDED_ALLOW_IPS";
 /// Exit 2 for a variable that names no peers, and for header fields that could contradict each other.
 pub(super) fn settle(raw: &RawSettings, surroundings: &Surroundings) -> Expected<ForwardingSettings> {
     let usual = defaults::forwarding();
-    let named = raw.forwarded_headers.as_ref().map(|list| list.0.clone());
-    if let Some(Err(message)) = named.as_deref().map(check_forwarded_headers) {
-        return Err(ExpectedError::new("settings/forwarded-headers", ExitStatus::Usage, message));
-    }
-    let forwarded_headers = match raw.proxy_headers {
-        Some(Switch::Off) => Vec::new(),
-        Some(Switch::On) | None => named.unwrap_or(usual.forwarded_headers),
-    };
-    Ok(ForwardingSettings {
-        forwarded_headers,
+    let settings = ForwardingSettings {
+        forwarded_headers: list(raw.forwarded_headers.as_ref(), usual.forwarded_headers),
+        secure_scheme_headers: list(raw.secure_scheme_headers.as_ref(), usual.secure_scheme_headers),
+        forwarder_headers: list(raw.forwarder_headers.as_ref(), usual.forwarder_headers),
         forwarded_allow_ips: match &raw.forwarded_allow_ips {
             Some(list) => list.0.clone(),
             None => of_environment(surroundings)?.unwrap_or(usual.forwarded_allow_ips),
         },
         proxy_protocol: raw.proxy_protocol.as_ref().map_or(usual.proxy_protocol, |choice| choice.0),
-        proxy_allow_ips: raw.proxy_allow_ips.as_ref().map_or(usual.proxy_allow_ips, |list| list.0.clone()),
-    })
+        proxy_allow_ips: list(raw.proxy_allow_ips.as_ref(), usual.proxy_allow_ips),
+    };
+    check_forwarding(&settings)
+        .map_err(|message| ExpectedError::new("settings/forwarded-headers", ExitStatus::Usage, message))?;
+    match raw.proxy_headers {
+        // Whatever else is said about them.
+        Some(Switch::Off) => Ok(ForwardingSettings {
+            forwarded_headers: Vec::new(),
+            secure_scheme_headers: Vec::new(),
+            forwarder_headers: Vec::new(),
+            ..settings
+        }),
+        Some(Switch::On) | None => Ok(settings),
+    }
+}
+
+fn list<T: Clone>(named: Option<&CommaList<T>>, usual: Vec<T>) -> Vec<T> {
+    named.map_or(usual, |list| list.0.clone())
 }
 
 fn of_environment(surroundings: &Surroundings) -> Expected<Option<Vec<TrustedPeer>>> {

@@ -101,7 +101,9 @@ impl ScopeBuilder {
             set(&scope, text.scheme, &scheme(head.scheme).owned())?;
         }
         if !head.prefix.is_empty() {
-            let path = self.path(head.prefix, head.path)?;
+            // The path as it was received has it already.
+            let missing = if head.prefix_in_path() == 0 { head.prefix } else { b"" };
+            let path = self.path(missing, head.path)?;
             set(&scope, text.root_path, &new_text(&decoded(head.prefix))?)?;
             set(&scope, text.path, &path.text)?;
             set(&scope, text.raw_path, &path.raw)?;

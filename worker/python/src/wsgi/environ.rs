@@ -4,7 +4,7 @@
 #![expect(unsafe_code, reason = "C API on the request path")]
 
 use pyo3::ffi::{self, PyObject};
-use worker_server::{Peer, Scheme, Version};
+use worker_server::{Peer, Scheme, TlsInfo, Version};
 
 use super::{
     caller::Caller,
@@ -57,6 +57,10 @@ impl EnvironBuilder {
         let environ = copy_dict(template)?;
         let path = self.path(request.path())?;
         set(&environ, text.path_info, &path.decoded)?;
+        if let Some(prefix) = request.prefix() {
+            set(&environ, text.script_name, &latin_1(&percent::decoded(prefix))?)?;
+            set(&environ, text.path_info, &latin_1(&percent::decoded(request.path_below_prefix()))?)?;
+        }
         set(&environ, text.wsgi_input, input)?;
         if request.query().is_empty() {
             set(&environ, text.raw_uri, &path.raw)?;
@@ -188,6 +192,9 @@ fn template(caller: &Caller, request: &Request) -> Option<Owned> {
             text.https_scheme
         }
     };
+    for (name, value) in client.tls.iter().flat_map(TlsInfo::client_variables) {
+        set_object(&template, latin_1(name.as_bytes())?.as_ptr(), &latin_1(value.as_bytes())?)?;
+    }
     set(&template, text.wsgi_url_scheme, &scheme.owned())?;
     set(&template, text.wsgi_input, &text.empty.owned())?;
     for (key, value) in caller.constants() {

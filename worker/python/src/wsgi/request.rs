@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use worker_server::{ConnectionInfo, Offers, Peer, RequestHead, Scheme, Version};
+use worker_server::{ConnectionInfo, Offers, Peer, RequestHead, Scheme, TlsInfo, Version};
 
 use super::{chunk::SharedObject, relay::Relay};
 
@@ -24,6 +24,10 @@ pub(super) struct Request {
     /// What the reply may use.
     pub(super) offers: Offers,
     pub(super) body: Body,
+    /// Where a trusted proxy says that the application is mounted; as received.
+    prefix: Vec<u8>,
+    /// How much of the path is that.
+    prefix_in_path: usize,
     texts: Texts,
 }
 
@@ -68,6 +72,8 @@ pub(super) struct Client {
     pub(super) peer: Peer,
     pub(super) local: Peer,
     pub(super) scheme: Scheme,
+    /// Of the connection; whoever is on the other end of it may speak for another client.
+    pub(super) tls: Option<TlsInfo>,
     /// The environ that all requests of this client have in common, made when the first one needs it.
     pub(super) template: SharedObject,
 }
@@ -78,6 +84,7 @@ impl Client {
             peer: connection.peer.clone(),
             local: connection.local.clone(),
             scheme: connection.scheme,
+            tls: connection.tls.clone(),
             template: SharedObject::default(),
         }
     }
@@ -141,6 +148,8 @@ impl Request {
             method,
             offers: head.offers,
             body,
+            prefix: head.prefix.to_vec(),
+            prefix_in_path: head.prefix_in_path(),
             texts: Texts::copy(head),
         }
     }
@@ -159,6 +168,16 @@ impl Request {
     /// As received, percent-encoded.
     pub(super) fn path(&self) -> &[u8] {
         self.texts.get(1)
+    }
+
+    /// The prefix; none where nobody told any.
+    pub(super) fn prefix(&self) -> Option<&[u8]> {
+        (!self.prefix.is_empty()).then_some(&self.prefix)
+    }
+
+    /// The path without the prefix, percent-encoded.
+    pub(super) fn path_below_prefix(&self) -> &[u8] {
+        &self.path()[self.prefix_in_path..]
     }
 
     /// Without the question mark.

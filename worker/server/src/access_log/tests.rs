@@ -10,7 +10,9 @@ use super::{
     AccessLog, AccessOutput, Format, LINE_BYTES, LocalTime, Notation, OutcomeFact, RequestFact, RequestFacts,
     Step,
 };
-use crate::{BodyLength, ConnectionInfo, Header, Peer, RequestHead, RequestOutcome, Scheme, Version};
+use crate::{
+    BodyLength, ConnectionInfo, Header, Peer, PrefixPlace, RequestHead, RequestOutcome, Scheme, Version,
+};
 
 /// Keeps the lines.
 #[derive(Clone, Default)]
@@ -59,6 +61,7 @@ fn line(format: Format, target: &str, headers: &[(&str, &[u8])], outcome: Reques
         client: &connection.peer,
         scheme: Scheme::Http,
         prefix: b"",
+        prefix_place: PrefixPlace::TakenOff,
     };
     let request = format!("GET {target} HTTP/1.1");
     // Twice: the second entry is the first one used again.

@@ -4,18 +4,26 @@
 //! A proxy that does not know a field passes on what the client wrote into it. So only the fields that the operator named are
 //! read, each for itself and only from a trusted peer; all others reach the application as ordinary fields.
 
+mod named_by_operator;
 mod node;
 mod rfc7239;
 mod trust;
 
-pub use self::trust::{TrustedPeer, TrustedPeers};
-use crate::{ConnectionInfo, Header, Peer, RequestHead, Scheme, http1::target::is_authority};
+pub use self::{
+    named_by_operator::{ForwarderField, SecureSchemeField},
+    trust::{TrustedPeer, TrustedPeers},
+};
+use crate::{ConnectionInfo, Header, Peer, PrefixPlace, RequestHead, Scheme, http1::target::is_authority};
 
 /// Which header fields of a proxy are believed, and from whom.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Forwarding {
     /// Empty: none.
     pub fields: Vec<ForwardedField>,
+    /// Fields that tell the scheme by a value of their own. Where there are any, they alone tell it; where they disagree, none is believed.
+    pub secure_scheme: Vec<SecureSchemeField>,
+    /// Fields with `_` in their names that a proxy may set.
+    pub forwarder: Vec<ForwarderField>,
     /// The proxies.
     pub from: TrustedPeers,
 }
@@ -33,6 +41,8 @@ pub enum ForwardedField {
     Port,
     /// `X-Forwarded-Prefix`: the part of the path that the proxy took off.
     Prefix,
+    /// `X-Script-Name`: where the application is mounted, whether the proxy took that off the path or not.
+    ScriptName,
     /// `Forwarded` (RFC 7239): `for`, `proto` and `host` in one.
     Rfc7239,
 }
@@ -42,6 +52,7 @@ impl ForwardedField {
     pub(crate) fn named(name: &[u8]) -> Option<Self> {
         let (field, spelling): (_, &[u8]) = match name.len() {
             9 => (Self::Rfc7239, b"forwarded"),
+            13 => (Self::ScriptName, b"x-script-name"),
             15 => (Self::For, b"x-forwarded-for"),
             16 if name[12].eq_ignore_ascii_case(&b'h') => (Self::Host, b"x-forwarded-host"),
             16 => (Self::Port, b"x-forwarded-port"),
@@ -67,39 +78,77 @@ impl Forwarding {
     /// Calls `call` with the head as the application shall see it: with the client, scheme, Host and prefix that a trusted proxy
     /// told, or as it came.
     pub(crate) fn apply<R>(&self, head: &RequestHead<'_>, call: impl FnOnce(&RequestHead<'_>) -> R) -> R {
-        let Some(origin) = self.origin(head.connection, head.headers) else { return call(head) };
-        let headers;
-        let headers = match &origin.host {
-            Some(host) => {
-                headers = with_host(head.headers, host);
-                &headers[..]
-            }
-            None => head.headers,
-        };
+        let Some(origin) = self.origin(head) else { return call(head) };
+        let (renamed, with_host);
+        let mut headers = head.headers;
+        if let Some(shown) = named_by_operator::shown(&self.forwarder, headers) {
+            renamed = shown;
+            headers = &renamed;
+        }
+        if let Some(host) = &origin.host {
+            with_host = self::with_host(headers, host);
+            headers = &with_host;
+        }
         let client = origin.client.as_ref().unwrap_or(head.client);
-        call(&RequestHead { client, scheme: origin.scheme, prefix: origin.prefix, headers, ..*head })
+        let (prefix, prefix_place) = origin.prefix;
+        call(&RequestHead { client, scheme: origin.scheme, prefix, prefix_place, headers, ..*head })
+    }
+
+    /// Whether a head may have fields that are believed though [`Provenance`] does not tell of them: their names are not known when
+    /// heads are read, or would cost every request a look.
+    pub(crate) fn reads_rare_fields(&self) -> bool {
+        !self.secure_scheme.is_empty()
+            || !self.forwarder.is_empty()
+            || self.fields.contains(&ForwardedField::ScriptName)
     }
 
     /// What trusted proxies told. None when there is nothing that may be believed.
-    fn origin<'h>(&self, connection: &ConnectionInfo, headers: &[Header<'h>]) -> Option<Origin<'h>> {
-        if self.fields.is_empty() || !self.from.contains(&connection.peer) {
+    fn origin<'h>(&self, head: &RequestHead<'h>) -> Option<Origin<'h>> {
+        let (connection, headers) = (&**head.connection, head.headers);
+        let reads_nothing = self.fields.is_empty() && !self.reads_rare_fields();
+        if reads_nothing || !self.from.contains(&connection.peer) {
             return None;
         }
-        if self.fields.contains(&ForwardedField::Rfc7239) {
-            return self.by_rfc_7239(connection, headers);
+        let mut origin = if self.fields.contains(&ForwardedField::Rfc7239) {
+            match self.by_rfc_7239(connection, headers) {
+                Some(origin) => origin,
+                None if self.reads_rare_fields() => Origin::direct(connection),
+                None => return None,
+            }
+        } else {
+            self.by_lists(head)
+        };
+        if let Some(prefix) = named_by_operator::script_name(&self.forwarder, headers, head.path) {
+            origin.prefix = prefix;
         }
+        Some(origin)
+    }
+
+    fn by_lists<'h>(&self, head: &RequestHead<'h>) -> Origin<'h> {
+        let (connection, headers) = (&**head.connection, head.headers);
         let (client, depth) = self.client(from_the_right(headers, ForwardedField::For).map(node::of_list));
         let told = |field| {
             let is_believed = self.fields.contains(&field);
             is_believed.then(|| at_depth(from_the_right(headers, field), depth)).flatten()
         };
-        let scheme = told(ForwardedField::Proto).and_then(scheme_named).unwrap_or(connection.scheme);
-        Some(Origin {
+        let scheme = if self.secure_scheme.is_empty() {
+            told(ForwardedField::Proto).and_then(scheme_named)
+        } else {
+            named_by_operator::scheme(&self.secure_scheme, headers)
+        };
+        let scheme = scheme.unwrap_or(connection.scheme);
+        let taken_off = told(ForwardedField::Prefix).and_then(prefix).map(|it| (it, PrefixPlace::TakenOff));
+        let script_name = || {
+            let prefix = told(ForwardedField::ScriptName).and_then(prefix)?;
+            let is_there = named_by_operator::begins_with(head.path, prefix);
+            Some((prefix, if is_there { PrefixPlace::InPath } else { PrefixPlace::TakenOff }))
+        };
+        Origin {
             client: client.filter(|_| self.fields.contains(&ForwardedField::For)),
             scheme,
             host: host(headers, told(ForwardedField::Host), told(ForwardedField::Port), scheme),
-            prefix: told(ForwardedField::Prefix).and_then(prefix).unwrap_or_default(),
-        })
+            prefix: taken_off.or_else(script_name).unwrap_or_default(),
+        }
     }
 
     fn by_rfc_7239<'h>(&self, connection: &ConnectionInfo, headers: &[Header<'h>]) -> Option<Origin<'h>> {
@@ -112,7 +161,7 @@ impl Forwarding {
             client,
             scheme,
             host: host(headers, element.host.as_deref(), None, scheme),
-            prefix: b"",
+            prefix: Default::default(),
         })
     }
 
@@ -140,7 +189,14 @@ struct Origin<'h> {
     client: Option<Peer>,
     scheme: Scheme,
     host: Option<Vec<u8>>,
-    prefix: &'h [u8],
+    prefix: (&'h [u8], PrefixPlace),
+}
+
+impl Origin<'_> {
+    /// Nobody told anything.
+    fn direct(connection: &ConnectionInfo) -> Self {
+        Self { client: None, scheme: connection.scheme, host: None, prefix: Default::default() }
+    }
 }
 
 /// The values of a field in the order of the wire.

@@ -2,13 +2,20 @@
 
 use std::rc::Rc;
 
-use super::{ForwardedField as Field, Forwarding, TrustedPeer};
-use crate::{BodyLength, ConnectionInfo, Header, Offers, Peer, RequestHead, Scheme, Version};
+use super::{
+    ForwardedField as Field, ForwarderField, Forwarding, SecureSchemeField, TrustedPeer, TrustedPeers,
+};
+use crate::{BodyLength, ConnectionInfo, Header, Offers, Peer, PrefixPlace, RequestHead, Scheme, Version};
 
 const X_FORWARDED: [Field; 5] = [Field::For, Field::Proto, Field::Host, Field::Port, Field::Prefix];
 
 fn network(text: &str, prefix_bits: u8) -> TrustedPeer {
     TrustedPeer::Network { address: text.parse().expect("an address"), prefix_bits }
+}
+
+fn of_fields(fields: &[Field]) -> Forwarding {
+    let from = TrustedPeers::default();
+    Forwarding { fields: fields.to_vec(), secure_scheme: Vec::new(), forwarder: Vec::new(), from }
 }
 
 /// What the application sees: client, scheme, Host and prefix in one line.
@@ -22,6 +29,26 @@ fn seen(
         "unix" => Peer::Unix(None),
         address => Peer::Tcp(address.parse().expect("an address and a port")),
     };
+    let forwarding = Forwarding { from: from.into_iter().collect(), ..of_fields(fields) };
+    with_head(&forwarding, peer, "/", headers, |head| {
+        assert_eq!(head.headers.len(), headers.len() + 1, "every field is passed on");
+        let client = match head.client {
+            Peer::Tcp(address) => address.to_string(),
+            Peer::Unix(_) => "unix".to_owned(),
+        };
+        let scheme = if head.scheme == Scheme::Https { "https" } else { "http" };
+        format!("{client} {scheme} {} {}", head.headers[0].value.escape_ascii(), head.prefix.escape_ascii())
+    })
+}
+
+/// What becomes of a head with a Host field and these others.
+fn with_head<R>(
+    forwarding: &Forwarding,
+    peer: Peer,
+    path: &str,
+    headers: &[(&str, &str)],
+    seen: impl FnOnce(&RequestHead<'_>) -> R,
+) -> R {
     let connection =
         Rc::new(ConnectionInfo { peer, local: Peer::Unix(None), scheme: Scheme::Http, tls: None });
     let host = Header { name: b"host", value: b"inside:8000" };
@@ -30,7 +57,7 @@ fn seen(
         .collect();
     let head = RequestHead {
         method: b"GET",
-        path: b"/",
+        path: path.as_bytes(),
         query: b"",
         version: Version::Http11,
         headers: &headers,
@@ -39,18 +66,10 @@ fn seen(
         client: &connection.peer,
         scheme: connection.scheme,
         prefix: b"",
+        prefix_place: PrefixPlace::TakenOff,
         connection: &connection,
     };
-    let forwarding = Forwarding { fields: fields.to_vec(), from: from.into_iter().collect() };
-    forwarding.apply(&head, |head| {
-        assert_eq!(head.headers.len(), headers.len(), "every field is passed on");
-        let client = match head.client {
-            Peer::Tcp(address) => address.to_string(),
-            Peer::Unix(_) => "unix".to_owned(),
-        };
-        let scheme = if head.scheme == Scheme::Https { "https" } else { "http" };
-        format!("{client} {scheme} {} {}", head.headers[0].value.escape_ascii(), head.prefix.escape_ascii())
-    })
+    forwarding.apply(&head, seen)
 }
 
 /// The client alone, as a proxy on loopback with 10.0.0.0/8 trusted tells it by `X-Forwarded-For`.
@@ -254,4 +273,107 @@ fn names_are_recognised_whatever_their_case() {
     {
         assert_eq!(Field::named(name.as_bytes()), None, "{name}");
     }
+}
+
+#[test]
+fn fields_that_the_operator_named_tell_the_scheme_alone() {
+    let named = [("x-forwarded-proto", "https"), ("x-forwarded-ssl", "on")];
+    let secure_scheme =
+        named.map(|(name, value)| SecureSchemeField { name: name.into(), value: value.into() });
+    let forwarding = Forwarding {
+        secure_scheme: secure_scheme.to_vec(),
+        from: std::iter::once(TrustedPeer::Unix).collect(),
+        ..of_fields(&[Field::Proto])
+    };
+    let scheme =
+        |peer: Peer, headers: &[(&str, &str)]| with_head(&forwarding, peer, "/", headers, |head| head.scheme);
+    for (headers, expected) in [
+        (&[("x-forwarded-ssl", "on")][..], Scheme::Https),
+        (&[("x-forwarded-proto", "https")], Scheme::Https),
+        (&[("x-forwarded-proto", "https"), ("x-forwarded-ssl", "on")], Scheme::Https),
+        (&[], Scheme::Http),
+        (&[("x-forwarded-ssl", "ON")], Scheme::Http),
+        (&[("x-forwarded-proto", "http")], Scheme::Http),
+        // They contradict each other: none is believed.
+        (&[("x-forwarded-proto", "http"), ("x-forwarded-ssl", "on")], Scheme::Http),
+        (&[("x-forwarded-ssl", "on"), ("x-forwarded-ssl", "off")], Scheme::Http),
+        // Not to the letter: the list of the field alone would be read.
+        (&[("x-forwarded-proto", "https, http")], Scheme::Http),
+    ] {
+        assert_eq!(scheme(Peer::Unix(None), headers), expected, "{headers:?}");
+    }
+    let stranger = Peer::Tcp("10.0.0.1:5".parse().expect("an address"));
+    assert_eq!(scheme(stranger, &[("x-forwarded-ssl", "on")]), Scheme::Http);
+}
+
+/// Path below the prefix, and the prefix.
+fn mounted(forwarding: &Forwarding, peer: Peer, path: &str, headers: &[(&str, &str)]) -> (String, String) {
+    with_head(forwarding, peer, path, headers, |head| {
+        let text = |bytes: &[u8]| bytes.escape_ascii().to_string();
+        assert_eq!(head.path, path.as_bytes(), "the path stays as it was received");
+        (text(&head.path[head.prefix_in_path()..]), text(head.prefix))
+    })
+}
+
+#[test]
+fn a_script_name_says_where_the_application_is() {
+    let forwarder = vec![ForwarderField::named(b"SCRIPT_NAME")];
+    let from = || std::iter::once(TrustedPeer::Unix).collect();
+    let by_gunicorns_name = Forwarding { forwarder, from: from(), ..of_fields(&[]) };
+    let by_x_script_name = Forwarding { from: from(), ..of_fields(&[Field::ScriptName]) };
+    let unix = || Peer::Unix(None);
+    for (value, path, strict, lenient) in [
+        ("/app", "/app/a", ("/a", "/app"), ("/a", "/app")),
+        ("/app/", "/app/a", ("/a", "/app"), ("/a", "/app")),
+        ("/app", "/app", ("", "/app"), ("", "/app")),
+        // gunicorn's field wants the path whole; the other one is set by proxies of both kinds.
+        ("/app", "/a", ("/a", ""), ("/a", "/app")),
+        ("/app", "/application", ("/application", ""), ("/application", "/app")),
+        ("app", "/app/a", ("/app/a", ""), ("/app/a", "")),
+        ("//app", "//app/a", ("//app/a", ""), ("//app/a", "")),
+        ("/a?b", "/a?b/c", ("/a?b/c", ""), ("/a?b/c", "")),
+        ("", "/a", ("/a", ""), ("/a", "")),
+    ] {
+        let owned = |(path, prefix): (&str, &str)| (path.to_owned(), prefix.to_owned());
+        let told = mounted(&by_gunicorns_name, unix(), path, &[("script_name", value)]);
+        assert_eq!(told, owned(strict), "SCRIPT_NAME {value} {path}");
+        let told = mounted(&by_x_script_name, unix(), path, &[("x-script-name", value)]);
+        assert_eq!(told, owned(lenient), "X-Script-Name {value} {path}");
+    }
+    let direct = ("/app/a".to_owned(), String::new());
+    let stranger = || Peer::Tcp("10.0.0.1:5".parse().expect("an address"));
+    let headers = [("script_name", "/app"), ("x-script-name", "/app")];
+    for forwarding in [&by_gunicorns_name, &by_x_script_name] {
+        assert_eq!(mounted(forwarding, stranger(), "/app/a", &headers), direct);
+    }
+    assert_eq!(mounted(&of_fields(&[]), unix(), "/app/a", &headers), direct, "nobody named them");
+    // Somebody wrote another one before the proxy did.
+    let twice = [("script_name", "/app"), ("script_name", "/app/a")];
+    assert_eq!(mounted(&by_gunicorns_name, unix(), "/app/a", &twice), direct);
+}
+
+#[test]
+fn a_field_with_an_underscore_is_shown_with_a_dash_and_alone() {
+    let forwarding = Forwarding {
+        forwarder: vec![ForwarderField::named(b"REMOTE_USER")],
+        from: std::iter::once(TrustedPeer::Unix).collect(),
+        ..of_fields(&[])
+    };
+    let shown = |peer: Peer, headers: &[(&str, &str)]| {
+        with_head(&forwarding, peer, "/", headers, |head| {
+            let fields = head.headers.iter().skip(1);
+            let text = |bytes: &[u8]| bytes.escape_ascii().to_string();
+            fields.map(|field| (text(field.name), text(field.value))).collect::<Vec<_>>()
+        })
+    };
+    let owned = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    };
+    let forged = [("remote-user", "root"), ("remote_user", "alice"), ("other_one", "x")];
+    let believed = [("remote-user", "alice"), ("other_one", "x")];
+    assert_eq!(shown(Peer::Unix(None), &forged), owned(&believed));
+    let plain = [("remote-user", "root"), ("a", "b")];
+    assert_eq!(shown(Peer::Unix(None), &plain), owned(&plain), "an ordinary field of an ordinary name");
+    let stranger = Peer::Tcp("10.0.0.1:5".parse().expect("an address"));
+    assert_eq!(shown(stranger, &forged), owned(&forged), "as it came: no application is fooled by `_`");
 }

@@ -54,6 +54,26 @@ impl TlsInfo {
         Some(certificate.tbs_certificate.subject.to_string())
     }
 
+    /// What programs behind gateways are told of the client's certificate, by mod_ssl's names. Only what was verified is in it: a
+    /// client with a certificate that is not good does not get past the handshake.
+    #[must_use]
+    pub fn client_variables(&self) -> Vec<(&'static str, String)> {
+        let certificate = self.client_chain.first();
+        let parsed = certificate.and_then(|it| x509_cert::Certificate::from_der(it).ok());
+        let (Some(certificate), Some(parsed)) = (certificate, parsed) else {
+            return vec![("SSL_CLIENT_VERIFY", "NONE".to_owned())];
+        };
+        let parsed = &parsed.tbs_certificate;
+        let serial = parsed.serial_number.as_bytes().iter().map(|byte| format!("{byte:02X}"));
+        vec![
+            ("SSL_CLIENT_VERIFY", "SUCCESS".to_owned()),
+            ("SSL_CLIENT_S_DN", parsed.subject.to_string()),
+            ("SSL_CLIENT_I_DN", parsed.issuer.to_string()),
+            ("SSL_CLIENT_M_SERIAL", serial.collect()),
+            ("SSL_CLIENT_CERT", to_pem(certificate)),
+        ]
+    }
+
     /// Whether the client showed a certificate.
     #[must_use]
     pub fn has_client_certificate(&self) -> bool {

@@ -8,7 +8,7 @@ use std::{
     os::unix::ffi::{OsStrExt as _, OsStringExt as _},
 };
 
-use worker_server::{Peer, Scheme, Version};
+use worker_server::{Peer, Scheme, TlsInfo, Version};
 
 use super::{
     request::Request,
@@ -72,6 +72,9 @@ pub(super) fn meta_variables(
     variables.set("DOCUMENT_ROOT", site.root().as_os_str().as_bytes());
     if request.connection.scheme == Scheme::Https {
         variables.set("HTTPS", b"on");
+    }
+    for (name, value) in request.connection.tls.iter().flat_map(TlsInfo::client_variables) {
+        variables.set(name, value.as_bytes());
     }
     variables.0.extend(of_headers(request, authorization));
     variables.0

@@ -70,17 +70,24 @@ impl Site {
         }
     }
 
-    /// The program for a path as received.
-    pub(super) fn find(&self, path: &[u8]) -> Result<Script, NoScript> {
-        let path = decode(path)?;
+    /// The program for a path as received, below a prefix that says where we are mounted.
+    pub(super) fn find(&self, prefix: &[u8], path: &[u8]) -> Result<Script, NoScript> {
+        let mut script = self.find_path(&decode(path)?)?;
+        if !prefix.is_empty() {
+            script.name.splice(0..0, decode(prefix)?);
+        }
+        Ok(script)
+    }
+
+    fn find_path(&self, path: &[u8]) -> Result<Script, NoScript> {
         match self {
             Self::Program(program) => Ok(Script {
                 file: program.clone(),
                 name: Vec::new(),
-                path_info: path,
+                path_info: path.to_vec(),
                 dialect: dialect(program),
             }),
-            Self::Directory(root) => find_below(root, &path),
+            Self::Directory(root) => find_below(root, path),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::{rc::Rc, task::Context};
 
 use super::{FirstBytes, Http1, InFlight, NextStage, Phase, Progress, ReadResult};
 use crate::{
-    App, BodyLength, Exchange, Header, Offers, RequestHead, Transport, Version, WebSocket,
+    App, BodyLength, Exchange, Header, Offers, PrefixPlace, RequestHead, Transport, Version, WebSocket,
     access_log::RequestFacts,
     body_pace::BodyPace,
     forwarded::Provenance,
@@ -254,6 +254,7 @@ impl<Io: Transport, A: App> Http1<Io, A> {
                 client: &self.info.peer,
                 scheme: self.info.scheme,
                 prefix: b"",
+                prefix_place: PrefixPlace::TakenOff,
                 connection: &self.info,
             };
             let call = |head: &RequestHead<'_>| {
@@ -266,9 +267,10 @@ impl<Io: Transport, A: App> Http1<Io, A> {
                     }
                 }
             };
+            let forwarding = &self.service.policy.forwarding;
             match provenance {
-                Provenance::Direct => call(&head),
-                Provenance::Forwarded => self.service.policy.forwarding.apply(&head, call),
+                Provenance::Direct if !forwarding.reads_rare_fields() => call(&head),
+                Provenance::Direct | Provenance::Forwarded => forwarding.apply(&head, call),
             }
         });
         drop(inbound);

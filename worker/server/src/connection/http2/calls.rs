@@ -12,8 +12,8 @@ use hyper::{
 
 use super::{tasks::Tasks, websocket};
 use crate::{
-    App, BodyLength, ConnectionInfo, Exchange, Header, Offers, RequestHead, RequestOutcome, Service, Version,
-    WebSocket,
+    App, BodyLength, ConnectionInfo, Exchange, Header, Offers, PrefixPlace, RequestHead, RequestOutcome,
+    Service, Version, WebSocket,
     access_log::RequestFacts,
     gate::{Entry, Permit, Ticket},
     http1::{head::Trailers, refusal::Refusal},
@@ -146,6 +146,7 @@ impl<A: App> Calls<A> {
                 client: &self.info.peer,
                 scheme: self.info.scheme,
                 prefix: b"",
+                prefix_place: PrefixPlace::TakenOff,
                 connection: &self.info,
             };
             self.service.policy.forwarding.apply(&head, |head| {

@@ -16,6 +16,8 @@ fn told(local: Peer, scheme: Scheme, headers: &[(&str, &str)]) -> BTreeMap<Strin
     let request = Request {
         method: b"GET".to_vec(),
         path: b"/a.sh/b%20c".to_vec(),
+        prefix: Vec::new(),
+        prefix_in_path: 0,
         query: b"x=y".to_vec(),
         version: Version::Http2,
         headers: headers
