@@ -42,12 +42,24 @@ async def sends_too_late(receive, send):
         raise
 
 
+async def sends_for_ever(send):
+    NOTES.append("begun")
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    try:
+        while True:
+            await send({"type": "http.response.body", "body": bytes(65536), "more_body": True})
+    finally:
+        NOTES.append("ended")
+
+
 async def http(scope, receive, send):
     route = scope["path"].rsplit("/", 1)[1]
     if route == "waits":
         return await waits(receive)
     if route == "late":
         return await sends_too_late(receive, send)
+    if route == "endless":
+        return await sends_for_ever(send)
     if route == "notes":
         notes = list(NOTES)
         NOTES.clear()

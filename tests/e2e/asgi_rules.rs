@@ -21,18 +21,24 @@ fn told(server: &Server, target: &str) -> serde_json::Value {
     serde_json::from_slice(&reply.body).unwrap_or_else(|error| panic!("{error}: {}", reply.text()))
 }
 
-/// Begins a request, leaves, and waits for what the application noted.
-fn leave(server: &Server, target: &str, noted: &str) {
+/// Waits for what the application notes.
+fn wait_for_note(server: &Server, note: &str) {
+    wait_until(note, Duration::from_secs(10), || {
+        told(server, "/notes").as_array().is_some_and(|notes| notes.iter().any(|it| it == note))
+    });
+}
+
+/// Begins a request, and leaves when the application has it.
+fn begin_and_leave(server: &Server, target: &str) {
     let mut connection = Connection::open(server.address()).expect("a connection");
     connection.send(&Request::get(target).bytes()).expect("sent");
-    let waits_for = |note: &str| {
-        wait_until(note, Duration::from_secs(10), || {
-            told(server, "/notes").as_array().is_some_and(|notes| notes.iter().any(|it| it == note))
-        });
-    };
-    waits_for("begun");
-    drop(connection);
-    waits_for(noted);
+    wait_for_note(server, "begun");
+}
+
+/// The same; then waits for what the application noted.
+fn leave(server: &Server, target: &str, noted: &str) {
+    begin_and_leave(server, target);
+    wait_for_note(server, noted);
 }
 
 #[test]
@@ -100,6 +106,26 @@ fn sending_to_a_client_that_left_raises_and_is_not_reported() {
     leave(&server, "/late", "OSError");
     assert!(!server.log.text().contains("Exception in ASGI application"), "{}", server.log.text());
     assert_eq!(server.metrics().sum("supervise_app_exceptions_total", &[]), 0.0);
+    server.stop();
+}
+
+/// Sending to nobody completes at once, as uvicorn's does: without a pause such an application would be all that ever runs.
+#[test]
+fn whoever_sends_for_ever_to_nobody_leaves_others_their_turn() {
+    let machine = Machine::shared();
+    let Some(server) = start(&machine, &["--timeout", "3", "--graceful-timeout", "1", "app:app"]) else {
+        return;
+    };
+    for _ in 0..3 {
+        begin_and_leave(&server, "/endless");
+    }
+    wait_until("the connections to be gone", Duration::from_secs(10), || {
+        server.metrics().sum("supervise_connections", &[]) == 0.0
+    });
+    for _ in 0..20 {
+        assert_eq!(told(&server, "/x")["path"], "/x");
+    }
+    assert_eq!(server.restarts(""), 0.0, "no worker hung");
     server.stop();
 }
 

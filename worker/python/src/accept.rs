@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// Connections accepted in a row before the loop serves those that it has.
-const ACCEPTS_PER_TURN: usize = 32;
+const ACCEPTS_PER_TURN: usize = 8;
 /// Bounds the last pass over the accept queue: the longest queue that Linux keeps by default (net.core.somaxconn).
 const LAST_ACCEPTS: usize = 4096;
 

@@ -38,6 +38,9 @@ use timers::{TimerSleep, Timers};
 /// Polls in one turn before the host loop gets its share again. A request costs one or two.
 const POLLS_PER_TURN: usize = 512;
 
+/// Timers that fire in one turn: connections that began together end together, and ending one costs about what a request costs.
+const TIMERS_PER_TURN: usize = 16;
+
 /// The event loop that the reactor is a guest of.
 pub(crate) trait Host {
     /// Calls [`Reactor::turn`] once, soon: in the loop's next round.
@@ -141,14 +144,14 @@ impl Reactor {
             return;
         }
         self.read_clock();
-        self.fire_timers();
+        let more_timers = self.fire_timers();
         let mut polls_left = POLLS_PER_TURN;
         self.run_tasks(&mut polls_left);
         self.epoll.poll(&mut self.events.borrow_mut());
         let more_events = self.mark_ready();
         self.run_tasks(&mut polls_left);
         self.phase.set(TurnPhase::Outside);
-        if more_events || !self.run_queue.borrow().is_empty() {
+        if more_timers || more_events || !self.run_queue.borrow().is_empty() {
             self.request_turn();
         }
         self.arm_host_timer();
@@ -293,12 +296,14 @@ impl Reactor {
         }
     }
 
-    fn fire_timers(&self) {
-        loop {
+    /// Wakes what is due. Says whether there may be more.
+    fn fire_timers(&self) -> bool {
+        for _ in 0..TIMERS_PER_TURN {
             let due = self.timers.borrow_mut().pop_due(self.clock.get());
-            let Some(waker) = due else { return };
+            let Some(waker) = due else { return false };
             waker.wake();
         }
+        true
     }
 
     /// One timer of the host loop stands for all of ours. It may fire early, never late.

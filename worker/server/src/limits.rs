@@ -117,7 +117,7 @@ pub(crate) const REQUESTS_PER_TURN: u32 = 16;
 pub(crate) const HTTP2_ROUNDS_PER_TURN: u32 = 64;
 
 /// Reads of one connection in one turn, so that an upload as fast as its app cannot starve the others either.
-pub(crate) const READS_PER_TURN: u32 = 32;
+pub(crate) const READS_PER_TURN: u32 = 16;
 
 /// Bytes of files that one connection may send in one turn, so that a client as fast as the page cache cannot starve the others.
 pub(crate) const FILE_BYTES_PER_TURN: usize = 1024 * 1024;

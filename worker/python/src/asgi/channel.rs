@@ -15,7 +15,7 @@ use worker_server::{Exchange, Room, Taken};
 use super::{
     known::{Immortal, copy_dict, known, set},
     message::{self, Reply, Sent},
-    wait::{Done, Wait},
+    wait::{Done, Pause, Wait},
     websocket::{self, Returned},
     websocket_message,
 };
@@ -25,6 +25,10 @@ use crate::{
     object::{Bytes, Owned, at_edge, keeping_exception, new_bytes},
     reactor::{Reactor, TaskKey},
 };
+
+/// Messages to nobody, of all applications together, after which the loop has its turn: an application that goes on without its client
+/// never waits for anything else, and would keep the loop from the others.
+const SENT_NOWHERE_PER_TURN: u32 = 16;
 
 static CHANNEL: NativeType<Channel> = NativeType::new();
 
@@ -39,6 +43,8 @@ struct LoopObjects {
     create_future: Immortal,
     /// The awaitable that is complete.
     done: Immortal,
+    /// Messages to nobody since the loop last had its turn for them.
+    sent_nowhere: Cell<u32>,
 }
 
 /// Makes the type and what its objects share on this thread. None with an exception when Python refused.
@@ -57,7 +63,11 @@ pub(super) fn prepare(create_future: Owned) -> Option<()> {
         }
         Owned::steal(Done::object())?
     };
-    let objects = LoopObjects { create_future: Immortal::new(create_future), done: Immortal::new(done) };
+    let objects = LoopObjects {
+        create_future: Immortal::new(create_future),
+        done: Immortal::new(done),
+        sent_nowhere: Cell::new(0),
+    };
     LOOP_OBJECTS.with(|place| place.set(objects).ok())
 }
 
@@ -256,6 +266,7 @@ impl Channel {
             // SAFETY: as above.
             Some(Sent::Full) => Wait::object(unsafe { Owned::borrow(this) }, Direction::Send),
             Some(Sent::Done) => done(),
+            Some(Sent::Nowhere) => sent_nowhere(),
             None => ptr::null_mut(),
         }
     }
@@ -293,6 +304,18 @@ fn done() -> *mut PyObject {
     let done = LOOP_OBJECTS.with(|objects| objects.get().map(|objects| objects.done.owned()));
     // On another thread, which shares nothing with the loop's.
     done.map_or_else(Done::object, Owned::into_ptr)
+}
+
+/// Complete at once, but for one in so many, which lets the loop turn.
+fn sent_nowhere() -> *mut PyObject {
+    let is_turn = LOOP_OBJECTS.with(|objects| {
+        objects.get().is_some_and(|objects| {
+            let sent = objects.sent_nowhere.get() + 1;
+            objects.sent_nowhere.set(sent % SENT_NOWHERE_PER_TURN);
+            sent == SENT_NOWHERE_PER_TURN
+        })
+    });
+    if is_turn { Pause::object() } else { done() }
 }
 
 fn raise_wrong_thread() -> Option<Owned> {

@@ -31,6 +31,8 @@ pub(super) enum Sent {
     Done,
     /// Taken; wait for room before the next.
     Full,
+    /// Nobody is there to take it; go on.
+    Nowhere,
 }
 
 impl From<Room> for Sent {
@@ -124,7 +126,8 @@ impl Reply {
                 unsafe { ffi::PyErr_SetString(class.as_ptr(), c"the client has disconnected".as_ptr()) };
                 Err(Refused::AlreadySet)
             }
-            Some(_) | None => Ok(Sent::Done),
+            Some(_) => Ok(Sent::Done),
+            None => Ok(Sent::Nowhere),
         }
     }
 

@@ -4,7 +4,10 @@
 
 #![expect(unsafe_code, reason = "C API on the request path")]
 
-use std::{cell::RefCell, mem};
+use std::{
+    cell::{Cell, RefCell},
+    mem,
+};
 
 use pyo3::ffi::{self, PyObject};
 
@@ -17,8 +20,9 @@ use crate::{
 
 static WAIT: NativeType<Wait> = NativeType::new();
 static DONE: NativeType<Done> = NativeType::new();
+static PAUSE: NativeType<Pause> = NativeType::new();
 
-/// Makes both types. False with an exception when Python refused.
+/// Makes the types. False with an exception when Python refused.
 pub(super) fn make_types() -> bool {
     let end = || slot(0, std::ptr::null());
     let with_end = |mut slots: Vec<_>| {
@@ -29,6 +33,7 @@ pub(super) fn make_types() -> bool {
     unsafe {
         WAIT.make(c"worker_python.Wait", 0, with_end(slots::<Wait>()))
             && DONE.make(c"worker_python.Done", 0, with_end(slots::<Done>()))
+            && PAUSE.make(c"worker_python.Pause", 0, with_end(slots::<Pause>()))
     }
 }
 
@@ -56,6 +61,38 @@ impl Coroutine for Done {
     }
 
     fn close(&self) {}
+}
+
+/// Completes when the loop has had a turn, as `asyncio.sleep(0)` does.
+pub(super) struct Pause {
+    is_over: Cell<bool>,
+}
+
+impl Pause {
+    /// Makes the object; null with an exception when there is no memory.
+    pub(super) fn object() -> *mut PyObject {
+        // SAFETY: the interpreter is held and the type was made.
+        unsafe { PAUSE.object(None, Self { is_over: Cell::new(false) }) }
+    }
+}
+
+impl Coroutine for Pause {
+    const TYPE: &'static NativeType<Self> = &PAUSE;
+
+    fn send(&self, _this: *mut PyObject, _value: *mut PyObject) -> Stepped {
+        // To a task, None is a step that waits for nothing but its next turn.
+        if self.is_over.replace(true) { Stepped::Return(none()) } else { Stepped::Yield(none()) }
+    }
+
+    fn throw(&self, _this: *mut PyObject, arguments: *mut PyObject) -> Stepped {
+        self.is_over.set(true);
+        // SAFETY: Python passes a tuple.
+        unsafe { raise_from(arguments) }
+    }
+
+    fn close(&self) {
+        self.is_over.set(true);
+    }
 }
 
 /// Waits on one direction of a channel.
