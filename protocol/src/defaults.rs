@@ -86,6 +86,9 @@ pub const HTTP2: Http2Settings = Http2Settings {
     local_resets: 1_024,
     // A hundred a second: far beyond what a client that cancels a lot, or measures its round trip, sends.
     idle_frames: 1_000,
+    // Routers forget a silent connection after minutes, and a reply may be silent for longer; hyper's and gRPC's time to answer.
+    ping_interval_ms: 30_000,
+    ping_timeout_ms: 20_000,
 };
 
 /// What is believed of proxies in front.

@@ -135,6 +135,8 @@ fn http() -> HttpSettings {
             pending_resets: 20,
             local_resets: 1_024,
             idle_frames: 1_000,
+            ping_interval_ms: 30_000,
+            ping_timeout_ms: 20_000,
         },
     }
 }

@@ -16,8 +16,7 @@ pub fn limits(http: &HttpSettings) -> Limits {
         body_read_timeout: Duration::from_millis(http.body_read_timeout_ms),
         body_bytes_per_second: (http.body_bytes_per_second > 0).then_some(http.body_bytes_per_second),
         write_timeout: Duration::from_millis(http.write_timeout_ms),
-        request_timeout: (http.request_timeout_ms > 0)
-            .then(|| Duration::from_millis(http.request_timeout_ms)),
+        request_timeout: time(http.request_timeout_ms),
         admission: (http.concurrent_requests > 0).then(|| AdmissionLimits {
             concurrent_requests: http.concurrent_requests as usize,
             queued_requests: http.queued_requests as usize,
@@ -47,13 +46,19 @@ fn http2_limits(http2: &Http2Settings) -> Option<Http2Limits> {
         pending_resets: http2.pending_resets as usize,
         local_resets: http2.local_resets as usize,
         idle_frames: http2.idle_frames,
+        ping_interval: time(http2.ping_interval_ms),
+        ping_timeout: time(http2.ping_timeout_ms),
     })
+}
+
+/// A time limit; 0 is none.
+fn time(ms: u64) -> Option<Duration> {
+    (ms > 0).then(|| Duration::from_millis(ms))
 }
 
 /// The engine's limits of WebSockets as the settings say them; `None` if they are off.
 #[must_use]
 pub fn websocket_limits(websocket: &WebSocketSettings) -> Option<WebSocketLimits> {
-    let time = |ms: u64| (ms > 0).then(|| Duration::from_millis(ms));
     match websocket.mode {
         WebSocketMode::None => None,
         WebSocketMode::Auto => Some(WebSocketLimits {

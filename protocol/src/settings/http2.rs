@@ -26,4 +26,8 @@ pub struct Http2Settings {
     pub local_resets: u32,
     /// Frames in ten seconds that carry nothing (SETTINGS, PING, RST_STREAM, PRIORITY, empty and unknown ones).
     pub idle_frames: u32,
+    /// A client of which nothing was heard for so long is asked by PING whether it is there; 0 for never.
+    pub ping_interval_ms: u64,
+    /// Something must be heard of it this long after that; 0 for no bound.
+    pub ping_timeout_ms: u64,
 }

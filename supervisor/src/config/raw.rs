@@ -197,6 +197,12 @@ pub struct RawSettings {
     /// Frames in ten seconds that carry nothing, beyond which a connection is closed [default: 1000]
     #[arg(long, help_heading = "HTTP/2", value_name = "N")]
     pub http2_max_idle_frames: Option<Positive>,
+    /// A client that is silent for so long is asked by PING whether it is there, or `off` [default: 30s]
+    #[arg(long, help_heading = "HTTP/2", value_name = "TIME|off")]
+    pub http2_ping_interval: Option<TimeOrOff>,
+    /// A client must be heard of this long after a PING, or `off` [default: 20s]
+    #[arg(long, help_heading = "HTTP/2", value_name = "TIME|off")]
+    pub http2_ping_timeout: Option<TimeOrOff>,
 
     /// A CGI program must end after this time [default: 5m]
     #[arg(long, help_heading = "CGI", value_name = "TIME")]

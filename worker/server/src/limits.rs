@@ -95,6 +95,10 @@ pub struct Http2Limits {
     /// Frames in ten seconds that cost work and carry nothing: SETTINGS, PING, RST_STREAM, PRIORITY, empty and unknown ones. Beyond it
     /// the connection is closed.
     pub idle_frames: u32,
+    /// A client of which nothing was heard for so long is asked by PING whether it is there; `None` for never.
+    pub ping_interval: Option<Duration>,
+    /// Something must be heard of it this long after that, else the connection is closed; `None` for no bound.
+    pub ping_timeout: Option<Duration>,
 }
 
 /// What a client that closes its sending side before its reply is complete means by it. One whose request is incomplete then has
@@ -115,6 +119,10 @@ pub(crate) const REQUESTS_PER_TURN: u32 = 16;
 
 /// Rounds of reading, running streams and writing that a connection of HTTP/2 may do in one turn.
 pub(crate) const HTTP2_ROUNDS_PER_TURN: u32 = 64;
+
+/// A list of header fields that is so many times as large as it may be is still decoded and answered with a status (431): who is a
+/// little beyond the bound shall know why. Beyond it the connection is in danger.
+pub(crate) const HEADER_LIST_GRACE: u32 = 2;
 
 /// Reads of one connection in one turn, so that an upload as fast as its app cannot starve the others either.
 pub(crate) const READS_PER_TURN: u32 = 16;

@@ -136,6 +136,8 @@ impl RawSettings {
             http2_max_pending_resets,
             http2_max_local_resets,
             http2_max_idle_frames,
+            http2_ping_interval,
+            http2_ping_timeout,
             cgi_timeout,
             cgi_processes,
             cgi_pass_authorization,

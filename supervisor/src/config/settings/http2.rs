@@ -62,6 +62,8 @@ pub(super) fn http2(raw: &RawSettings) -> Expected<Http2Settings> {
         pending_resets: raw.http2_max_pending_resets.map_or(usual.pending_resets, |it| it.0),
         local_resets: raw.http2_max_local_resets.map_or(usual.local_resets, |it| it.0),
         idle_frames: raw.http2_max_idle_frames.map_or(usual.idle_frames, |it| it.0),
+        ping_interval_ms: raw.http2_ping_interval.map_or(usual.ping_interval_ms, |time| time.ms),
+        ping_timeout_ms: raw.http2_ping_timeout.map_or(usual.ping_timeout_ms, |time| time.ms),
     })
 }
 
@@ -92,6 +94,8 @@ fn refuse_idle(raw: &RawSettings) -> Expected<()> {
         ("http2-max-pending-resets", raw.http2_max_pending_resets.is_some()),
         ("http2-max-local-resets", raw.http2_max_local_resets.is_some()),
         ("http2-max-idle-frames", raw.http2_max_idle_frames.is_some()),
+        ("http2-ping-interval", raw.http2_ping_interval.is_some()),
+        ("http2-ping-timeout", raw.http2_ping_timeout.is_some()),
     ];
     match given.into_iter().find(|(_, is_given)| *is_given) {
         None => Ok(()),

@@ -24,7 +24,7 @@ use crate::{
     deadline::{Deadline, Expiry},
     drain::{DrainPhase, Registration},
     http2::frame_guard::{self, Breach},
-    limits::{DISCARD_BYTES, HTTP2_ROUNDS_PER_TURN, Http2Limits, LINGERING_CLOSE_TIMEOUT},
+    limits::{DISCARD_BYTES, HEADER_LIST_GRACE, HTTP2_ROUNDS_PER_TURN, Http2Limits, LINGERING_CLOSE_TIMEOUT},
     stream::StreamsShared,
 };
 
@@ -82,8 +82,7 @@ impl<Io: Transport, A: App> Http2<Io, A> {
     pub(super) fn new(handover: Handover<Io, A>) -> Self {
         let Handover { io, unread, registration, info, app, service } = handover;
         let now = service.clock.now();
-        let idle_frames = service.limits.http2.map_or(0, |limits| limits.idle_frames);
-        let link = Link::new(io, unread, idle_frames, Rc::clone(&service));
+        let link = Link::new(io, unread, Rc::clone(&service));
         let streams = StreamsShared::new(Rc::clone(&service));
         let tasks = Tasks::new();
         let calls = Calls {
@@ -186,7 +185,7 @@ impl<Io: Transport, A: App> Http2<Io, A> {
     /// Tells the meter, and the client where hyper has not, why the connection ends before its time.
     fn note_end(&self, error: Option<hyper::Error>) {
         let reason = match self.link.breach() {
-            Some(Breach::NoSettings) => Some(h2::Reason::PROTOCOL_ERROR),
+            Some(Breach::NoSettings | Breach::BrokenBlock) => Some(h2::Reason::PROTOCOL_ERROR),
             Some(Breach::FrameSize) => Some(h2::Reason::FRAME_SIZE_ERROR),
             Some(Breach::Window) => Some(h2::Reason::FLOW_CONTROL_ERROR),
             Some(Breach::Flood) => Some(h2::Reason::ENHANCE_YOUR_CALM),
@@ -274,7 +273,7 @@ fn builder<C>(tasks: Tasks<C>, limits: Http2Limits, all: &Limits) -> Builder<Tas
     builder
         .auto_date_header(false)
         .max_concurrent_streams(limits.concurrent_streams)
-        .max_header_list_size(limits.header_list_bytes)
+        .max_header_list_size(limits.header_list_bytes.saturating_mul(HEADER_LIST_GRACE))
         .initial_stream_window_size(limits.stream_window_bytes)
         .initial_connection_window_size(limits.connection_window_bytes)
         .max_frame_size(limits.frame_bytes)

@@ -50,8 +50,13 @@ pub(crate) fn check(parts: &Parts, end: StreamEnd, limits: &Limits) -> Result<Bo
     if parts.headers.len() > limits.header_count {
         return Err(Rejection::Refused(Refusal::TooManyFields));
     }
+    let mut list_bytes = pseudo_fields_bytes(parts);
     for (name, value) in &parts.headers {
         check_field(name, value)?;
+        list_bytes += field_bytes(name.as_str().len(), value.len());
+    }
+    if limits.http2.is_some_and(|http2| list_bytes > http2.header_list_bytes as usize) {
+        return Err(Rejection::Refused(Refusal::HeadTooLong));
     }
     let body = body_length(&parts.headers, end)?;
     match (body, limits.body_bytes) {
@@ -66,6 +71,21 @@ pub(crate) fn check(parts: &Parts, end: StreamEnd, limits: &Limits) -> Result<Bo
 pub(crate) fn asks_for_websocket<'l>(parts: &Parts, limits: &'l Limits) -> Option<&'l WebSocketLimits> {
     let protocol = parts.extensions.get::<Protocol>()?;
     limits.websocket.as_ref().filter(|_| protocol.as_str().eq_ignore_ascii_case("websocket"))
+}
+
+/// What a field counts in the size of a list (RFC 9113 §6.5.2).
+fn field_bytes(name_bytes: usize, value_bytes: usize) -> usize {
+    name_bytes + value_bytes + 32
+}
+
+fn pseudo_fields_bytes(parts: &Parts) -> usize {
+    let target = parts.uri.path_and_query().map_or(0, |target| target.as_str().len());
+    let authority = parts.uri.authority().map_or(0, |authority| authority.as_str().len());
+    let scheme = parts.uri.scheme_str().map_or(0, str::len);
+    field_bytes(":method".len(), parts.method.as_str().len())
+        + field_bytes(":path".len(), target)
+        + field_bytes(":scheme".len(), scheme)
+        + field_bytes(":authority".len(), authority)
 }
 
 /// The path begins with a slash, or is the asterisk of OPTIONS (RFC 9113 §8.3.1).

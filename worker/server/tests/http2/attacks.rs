@@ -44,7 +44,27 @@ fn a_block_of_fields_without_an_end_ends_the_connection() {
     for _ in 0..200 {
         client.send(frame(CONTINUATION, 0, 1, &literal(b"x", b"y").repeat(20)));
     }
-    assert_eq!(client.goaway(), Some(ENHANCE_YOUR_CALM));
+    assert!(is_calmed(&client), "{:?}", client.frames);
+}
+
+#[test]
+fn a_block_of_fields_whose_code_is_too_long_ends_the_connection_before_it_is_decoded() {
+    let mut client = Client::new(site());
+    client.send(get(1, "/one"));
+    // An index beyond both tables, which would be told otherwise; the bound is 16 KiB, and twice as much ends it.
+    let part = [vec![0xbe], literal(b"x", &[b'y'; 16_000])].concat();
+    client.send(frame(HEADERS, END_STREAM, 3, &part)).send(frame(CONTINUATION, 0, 3, &part));
+    assert_eq!((client.goaway(), client.reply(1).text().as_str()), (None, "hello"));
+    client.send(frame(CONTINUATION, END_HEADERS, 3, &part));
+    assert!(is_calmed(&client), "{:?}", client.frames);
+}
+
+#[test]
+fn what_comes_between_the_frames_of_a_block_of_fields_ends_the_connection() {
+    let mut client = Client::new(site());
+    client.send(frame(HEADERS, END_STREAM, 1, &block(&request("GET", "/"))));
+    client.send(frame(PING, 0, 0, &[0; 8]));
+    assert_eq!(client.goaway(), Some(PROTOCOL_ERROR));
     assert!(client.rig.wire.output_ended());
 }
 
@@ -80,7 +100,26 @@ fn errors_that_the_client_provokes_are_bounded() {
 }
 
 #[test]
-fn a_list_of_fields_beyond_the_bound_is_answered_with_431() {
+fn a_list_of_fields_beyond_the_bound_that_was_told_is_answered_with_431_and_counted() {
+    const MAX_HEADER_LIST_SIZE: [u8; 6] = [0, 6, 0, 0, 0x40, 0];
+    let mut client = Client::new(site());
+    let told = &client.frames[0];
+    assert!(told.kind == SETTINGS && told.payload.chunks(6).any(|it| it == MAX_HEADER_LIST_SIZE), "{told:?}");
+    let fill = |bytes: usize| [literal(b"x", &vec![b'y'; 8_000]), literal(b"x", &vec![b'y'; bytes])].concat();
+    let whole: usize = request("GET", "/").iter().map(|(name, value)| name.len() + value.len() + 32).sum();
+    let rest = 16 * 1024 - whole - 33 - 8_000 - 33;
+    for (stream, bytes, status) in [(1, rest, 200), (3, rest + 1, 431), (5, rest + 8_000, 431), (7, 1, 200)] {
+        let fields = [block(&request("GET", "/")), fill(bytes)].concat();
+        let (first, second) = fields.split_at(fields.len().min(10_000));
+        client.send(frame(HEADERS, END_STREAM, stream, first));
+        client.send(frame(CONTINUATION, END_HEADERS, stream, second));
+        assert_eq!(client.reply(stream).status, status, "{bytes}");
+    }
+    assert_eq!(client.rig.ledger.count(&Metered::Refused(431)), 2);
+}
+
+#[test]
+fn a_list_of_fields_far_beyond_the_bound_does_not_reach_the_app() {
     let mut client = Client::new(site());
     // One entry of 4,000 bytes, then named again and again: 5 bytes on the wire for each.
     let bomb =

@@ -2,15 +2,15 @@
 
 use std::{rc::Rc, time::Duration};
 
-use worker_server::{AdmissionLimits, Last, Limits, Taken, TimeLimit};
+use worker_server::{AdmissionLimits, App, Http2Limits, Last, Limits, Taken, TimeLimit};
 
 use super::{
     client::Client,
     frames::*,
     support::{
         Metered,
-        apps::{Kept, head, keeper, reply},
-        limits,
+        apps::{Kept, head, keeper, reply, site},
+        http2_limits, limits,
     },
 };
 
@@ -154,4 +154,92 @@ fn a_body_that_comes_too_slowly_is_cut_off() {
     client.pass(MOMENT);
     assert_eq!(client.reply(1).status, 408);
     assert_eq!(client.rig.ledger.count(&Metered::TimedOut(TimeLimit::BodyRate)), 1);
+}
+
+/// Asks a client that is silent for thirty seconds, and waits for twenty.
+fn asking() -> Limits {
+    let (ping_interval, ping_timeout) = (Some(30 * SECOND), Some(20 * SECOND));
+    Limits { http2: Some(Http2Limits { ping_interval, ping_timeout, ..http2_limits() }), ..limits() }
+}
+
+/// The PINGs by which the client was asked; h2 sends others of its own with a GOAWAY.
+fn questions<A: App>(client: &Client<A>) -> Vec<&Frame> {
+    client.frames.iter().filter(|it| it.kind == PING && !it.has(ACK) && it.payload == b"present?").collect()
+}
+
+#[test]
+fn a_silent_client_that_answers_a_ping_stays_and_one_that_does_not_is_given_up() {
+    let (kept, app) = keeper();
+    let mut client = Client::with_limits(app, asking());
+    client.send(get(1, "/"));
+    client.pass(30 * SECOND - MOMENT);
+    assert!(questions(&client).is_empty());
+    client.pass(MOMENT);
+    let payload = match questions(&client)[..] {
+        [question] => question.payload.clone(),
+        ref others => panic!("one question: {others:?}"),
+    };
+    // It answers at the last moment, byte by byte.
+    client.pass(20 * SECOND - MOMENT);
+    for byte in frame(PING, ACK, 0, &payload) {
+        client.send([byte]);
+    }
+    client.pass(30 * SECOND - MOMENT);
+    assert_eq!((questions(&client).len(), client.goaway()), (1, None));
+    client.pass(MOMENT);
+    assert_eq!(questions(&client).len(), 2);
+    client.pass(20 * SECOND - MOMENT);
+    assert!(!client.rig.is_closed() && !kept.borrow()[0].is_over());
+    client.pass(MOMENT);
+    assert!(client.rig.is_closed() && kept.borrow()[0].is_over());
+    assert_eq!(client.rig.ledger.count(&Metered::TimedOut(TimeLimit::Ping)), 1);
+}
+
+#[test]
+fn whatever_is_heard_of_a_client_is_an_answer() {
+    let (kept, app) = keeper();
+    let mut client = Client::with_limits(app, asking());
+    client.send(post(1, "/"));
+    for _ in 0..4 {
+        client.pass(29 * SECOND).send(data(1, 0, b"x"));
+    }
+    assert!(questions(&client).is_empty(), "who speaks is not asked");
+    client.pass(30 * SECOND).send(window_update(0, 1));
+    client.pass(20 * SECOND);
+    assert_eq!(questions(&client).len(), 1);
+    answer(&kept);
+    client.look();
+    assert_eq!((client.reply(1).text().as_str(), client.goaway()), ("done", None));
+}
+
+#[test]
+fn answers_to_pings_keep_no_idle_connection_alive() {
+    let mut client = Client::with_limits(site(), asking());
+    client.send(get(1, "/"));
+    let mut answered = 0;
+    for _ in 0..75 {
+        assert_eq!(client.goaway(), None);
+        client.pass(SECOND);
+        let unanswered: Vec<_> =
+            questions(&client)[answered..].iter().map(|it| frame(PING, ACK, 0, &it.payload)).collect();
+        answered += unanswered.len();
+        unanswered.iter().for_each(|it| {
+            client.send(it);
+        });
+    }
+    assert_eq!((client.goaway(), answered), (Some(NO_ERROR), 2));
+}
+
+#[test]
+fn a_client_that_is_told_to_go_is_asked_all_the_same() {
+    let (kept, app) = keeper();
+    let mut client = Client::with_limits(app, asking());
+    client.send(get(1, "/"));
+    client.rig.drain.begin(SECOND);
+    client.look();
+    let told = questions(&client).len();
+    client.pass(30 * SECOND);
+    assert_eq!(questions(&client).len(), told + 1);
+    client.pass(20 * SECOND);
+    assert!(client.rig.is_closed() && kept.borrow()[0].is_over(), "a drain need not wait for it");
 }

@@ -63,6 +63,8 @@ pub fn http2_limits() -> Http2Limits {
         pending_resets: 10,
         local_resets: 30,
         idle_frames: 100,
+        ping_interval: None,
+        ping_timeout: None,
     }
 }
 

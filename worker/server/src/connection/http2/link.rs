@@ -14,7 +14,7 @@ use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 
 use crate::{
     Service, Transport,
-    http2::frame_guard::{Breach, FrameGuard},
+    http2::frame_guard::{self, Bounds, Breach, FrameGuard, IGNORED},
     inbound::BUFFER_BYTES,
     limits::{OUTPUT_HIGH_WATER_BYTES, READS_PER_TURN},
 };
@@ -34,10 +34,18 @@ struct State<Io> {
     input: Vec<u8>,
     taken: usize,
     read: usize,
+    /// Bytes of a block of fields whose end has not come: hyper would decode them in vain.
+    kept: Vec<u8>,
+    /// When something was last heard of the client, or it last took something after a time in which it did not.
+    heard_at: Instant,
+    /// When it was asked whether it is there, if nothing was heard of it since.
+    asked_at: Option<Instant>,
     /// What waits to be written: `output[written..]`.
     output: Vec<u8>,
     written: usize,
     is_flush_due: bool,
+    /// The server's SETTINGS, which come first, were written.
+    has_begun: bool,
     /// When the client last took some of what waits; `None` while nothing waits.
     stalled_since: Option<Instant>,
     reads_left: u32,
@@ -58,22 +66,24 @@ enum Readiness {
 
 impl<Io: Transport> Link<Io> {
     /// Takes over a transport, of which `unread` was read already.
-    pub(super) fn new(io: Io, unread: Vec<u8>, idle_frames: u32, service: Rc<Service>) -> Self {
+    pub(super) fn new(io: Io, unread: Vec<u8>, service: Rc<Service>) -> Self {
         let now = service.clock.now();
-        let read = unread.len();
-        let mut guard = FrameGuard::new(idle_frames, now);
-        let breach = guard.pass(&unread, now).err();
-        let state = State {
+        let bounds = service.limits.http2.as_ref().map(Bounds::from).unwrap_or_default();
+        let mut state = State {
             io,
             service,
-            guard,
-            breach,
-            input: unread,
+            guard: FrameGuard::new(bounds, now),
+            breach: None,
             taken: 0,
-            read,
+            read: unread.len(),
+            input: unread,
+            kept: Vec::new(),
+            heard_at: now,
+            asked_at: None,
             output: Vec::new(),
             written: 0,
             is_flush_due: false,
+            has_begun: false,
             stalled_since: None,
             reads_left: READS_PER_TURN,
             is_hungry: false,
@@ -81,6 +91,7 @@ impl<Io: Transport> Link<Io> {
             writes: Readiness::Unknown,
             now,
         };
+        state.watch();
         Self { state: Rc::new(RefCell::new(state)) }
     }
 
@@ -116,6 +127,22 @@ impl<Io: Transport> Link<Io> {
         self.state.borrow().breach
     }
 
+    /// Asks the client whether it is there.
+    pub(super) fn ask(&self, ping: &[u8], now: Instant) {
+        self.append(ping);
+        self.state.borrow_mut().asked_at = Some(now);
+    }
+
+    /// When the client was asked, if nothing was heard of it since.
+    pub(super) fn asked_at(&self) -> Option<Instant> {
+        self.state.borrow().asked_at
+    }
+
+    /// When something was last heard of the client.
+    pub(super) fn heard_at(&self) -> Instant {
+        self.state.borrow().heard_at
+    }
+
     /// Appends bytes that hyper does not know of.
     pub(super) fn append(&self, bytes: &[u8]) {
         let mut state = self.state.borrow_mut();
@@ -140,7 +167,7 @@ impl<Io: Transport> Link<Io> {
         if state.taken == state.read && state.input.capacity() > 0 {
             let input = std::mem::take(&mut state.input);
             (state.taken, state.read) = (0, 0);
-            if input.len() >= BUFFER_BYTES {
+            if input.len() == BUFFER_BYTES {
                 state.service.spare_read_buffer(input);
             }
         }
@@ -173,6 +200,9 @@ impl<Io: Transport> State<Io> {
         match result {
             Poll::Ready(Ok(())) => {
                 (self.taken, self.read) = (0, count);
+                if count > 0 {
+                    self.hear();
+                }
                 Poll::Ready(Ok(count))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
@@ -183,9 +213,39 @@ impl<Io: Transport> State<Io> {
         }
     }
 
-    /// Shows the guard what was read.
+    /// There is a sign of life.
+    fn hear(&mut self) {
+        self.heard_at = self.now;
+        self.asked_at = None;
+    }
+
+    /// Shows the guard what was read, and keeps back what hyper must not see yet.
     fn watch(&mut self) {
-        self.breach = self.guard.pass(&self.input[self.taken..self.read], self.now).err();
+        let passed = match self.guard.pass(&self.input[..self.read], self.now) {
+            Ok(passed) => passed,
+            Err(breach) => {
+                self.breach = Some(breach);
+                self.kept = Vec::new();
+                return;
+            }
+        };
+        if let Some(kind) = passed.pong_kind {
+            self.input[kind] = IGNORED;
+        }
+        if passed.count == self.read && self.kept.is_empty() {
+            return;
+        }
+        let rest = passed.count..self.read;
+        if passed.count > 0 && !self.kept.is_empty() {
+            let mut whole = std::mem::take(&mut self.kept);
+            whole.extend_from_slice(&self.input[..passed.count]);
+            self.kept.extend_from_slice(&self.input[rest]);
+            self.read = whole.len();
+            self.input = whole;
+        } else {
+            self.kept.extend_from_slice(&self.input[rest]);
+            self.read = passed.count;
+        }
     }
 
     fn poll_write_out(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -198,7 +258,7 @@ impl<Io: Transport> State<Io> {
                 Poll::Ready(Ok(count)) => {
                     self.written += count;
                     self.is_flush_due = true;
-                    self.stalled_since = None;
+                    self.end_stall();
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => return self.block_writes(),
@@ -213,7 +273,7 @@ impl<Io: Transport> State<Io> {
             match Pin::new(&mut self.io).poll_flush(context) {
                 Poll::Ready(Ok(())) => {
                     self.is_flush_due = false;
-                    self.stalled_since = None;
+                    self.end_stall();
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => return self.block_writes(),
@@ -226,6 +286,13 @@ impl<Io: Transport> State<Io> {
         self.writes = Readiness::Blocked;
         self.stalled_since.get_or_insert(self.now);
         Poll::Pending
+    }
+
+    /// The client takes again what waits for it.
+    fn end_stall(&mut self) {
+        if self.stalled_since.take().is_some() {
+            self.hear();
+        }
     }
 
     /// Makes room to gather more, by writing if too much waits.
@@ -248,8 +315,9 @@ impl<Io: Transport> Read for Link<Io> {
         mut buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
         let mut state = self.state.borrow_mut();
-        if state.taken == state.read && state.breach.is_none() {
+        while state.taken == state.read && state.breach.is_none() {
             match state.poll_fill(context) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Ok(())),
                 Poll::Ready(Ok(_count)) => state.watch(),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => return Poll::Pending,
@@ -285,11 +353,16 @@ impl<Io: Transport> Write for Link<Io> {
             Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
             Poll::Pending => return Poll::Pending,
         }
-        let State { service, output, .. } = &mut *state;
+        let State { service, output, has_begun, .. } = &mut *state;
         service.prepare(output);
         let before = output.len();
         for slice in slices {
             output.extend_from_slice(slice);
+        }
+        if !std::mem::replace(has_begun, true)
+            && let Some(limits) = &service.limits.http2
+        {
+            frame_guard::set_header_list_bytes(&mut output[before..], limits.header_list_bytes);
         }
         Poll::Ready(Ok(output.len() - before))
     }

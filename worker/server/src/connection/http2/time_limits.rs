@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::{Http2, Phase};
 use crate::{
     App, TimeLimit, Transport,
+    http2::frame_guard,
     stream::{Idle, Overdue},
 };
 
@@ -22,7 +23,7 @@ impl<Io: Transport, A: App> Http2<Io, A> {
             Phase::Lingering { until, .. } => Some(until),
             Phase::Closing | Phase::Closed => None,
         };
-        earliest(of_phase, self.write_limit())
+        earliest(of_phase, earliest(self.write_limit(), self.ping_limit()))
     }
 
     /// When a connection without streams is told to go.
@@ -43,6 +44,24 @@ impl<Io: Transport, A: App> Http2<Io, A> {
         }
     }
 
+    /// When a client that says nothing is asked whether it is there, or given up because it did not answer. That is no traffic: it
+    /// does not keep an idle connection alive.
+    fn ping_limit(&self) -> Option<Instant> {
+        let limits = self.service.limits.http2?;
+        let is_served = match self.phase {
+            Phase::Serving | Phase::Leaving { .. } => true,
+            Phase::Closing | Phase::Lingering { .. } | Phase::Closed => false,
+        };
+        // A question behind what waits would tell nothing: the write timeout watches over that.
+        if !is_served || self.link.stalled_since().is_some() {
+            return None;
+        }
+        match self.link.asked_at() {
+            Some(asked_at) => asked_at.checked_add(limits.ping_timeout?),
+            None => self.link.heard_at().checked_add(limits.ping_interval?),
+        }
+    }
+
     /// When a client that takes nothing is cut off.
     fn write_limit(&self) -> Option<Instant> {
         self.link.stalled_since().and_then(|since| since.checked_add(self.service.limits.write_timeout))
@@ -58,6 +77,14 @@ impl<Io: Transport, A: App> Http2<Io, A> {
             self.service.meter.timed_out(TimeLimit::Write);
             self.break_off();
             return;
+        }
+        if is_over(self.ping_limit()) {
+            if self.link.asked_at().is_some() {
+                self.service.meter.timed_out(TimeLimit::Ping);
+                self.break_off();
+                return;
+            }
+            self.link.ask(&frame_guard::ping(), now);
         }
         if is_over(self.streams.earliest_limit()) {
             self.check_streams(now);

@@ -7,7 +7,8 @@ use super::{
     case,
 };
 
-/// The end of the connection. RFC 9113 §4.3 names COMPRESSION_ERROR; hyper tells of PROTOCOL_ERROR, and does not say to us which it was.
+/// The end of the connection. RFC 9113 §4.3 names COMPRESSION_ERROR; h2 tells of PROTOCOL_ERROR, as it does of a name or a value with a
+/// forbidden character, where that is right: only who decodes each block a second time could tell them apart.
 const BROKEN: Expect = Connection(&[COMPRESSION_ERROR, PROTOCOL_ERROR]);
 
 pub fn all() -> Vec<Case> {
