@@ -1,13 +1,16 @@
-//! WebSockets in streams (RFC 8441): the extended CONNECT and its answers, the frames in DATA, and every way to end.
+//! WebSockets in streams (RFC 8441): the extended CONNECT and its answers, the frames in DATA, back-pressure by the stream's window,
+//! and every way to end.
 
 use std::time::Duration;
 
-use worker_server::App;
+use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
+use worker_server::{App, MessageKind, Received, Room, TimeLimit};
 
 use super::{
     client::Client,
     frames::*,
-    sockets::{self, CLOSE, Sockets, TEXT, close, echo, end, frame as masked, keeper, served},
+    sockets::{self, CLOSE, Sockets, TEXT, close, echo, end, frame as masked, keeper, served, take},
+    support::Metered,
 };
 
 const ENABLE_CONNECT_PROTOCOL: [u8; 6] = [0, 8, 0, 0, 0, 1];
@@ -124,4 +127,106 @@ fn a_drain_tells_1012_and_the_connection_ends_after_the_last() {
     }
     assert!(client.rig.is_closed());
     assert_eq!(client.rig.drain.connections(), 0);
+}
+
+#[test]
+fn a_websocket_is_counted_once_with_status_200() {
+    let mut client = client(echo);
+    client.send(ask(1)).send(data(1, 0, &masked(TEXT, b"one")));
+    client.send(data(1, END_STREAM, &masked(CLOSE, &close(1000, ""))));
+    assert!(client.reply(1).is_complete);
+    let entries = client.rig.ledger.entries.borrow();
+    let ends: Vec<_> = entries.iter().filter(|it| matches!(it, Metered::Finished { .. })).collect();
+    assert_eq!(entries.iter().filter(|it| matches!(it, Metered::Started(_))).count(), 1, "{entries:?}");
+    assert!(matches!(ends[..], [Metered::Finished { status: 200, aborted: false, .. }]), "{entries:?}");
+}
+
+#[test]
+fn messages_are_deflated_where_it_was_agreed_on() {
+    const DEFLATED_TEXT: u8 = TEXT | 0x40;
+    let mut client = client(echo);
+    let mut fields = ASK.to_vec();
+    fields.push(("sec-websocket-extensions", "permessage-deflate"));
+    client.send(headers(1, 0, &fields));
+    let text = b"the same again, ".repeat(50);
+    let mut deflated = Vec::with_capacity(2_000);
+    let mut state = Compress::new(Compression::fast(), false);
+    state.compress_vec(&text, &mut deflated, FlushCompress::Sync).unwrap();
+    // The end of a flush is left out (RFC 7692 §7.2.1).
+    deflated.truncate(deflated.len() - 4);
+    client.send(data(1, 0, &masked(DEFLATED_TEXT, &deflated)));
+    let body = client.reply(1).body;
+    assert!(
+        body.len() < 100 && body[0] == DEFLATED_TEXT && usize::from(body[1]) == body.len() - 2,
+        "{body:?}"
+    );
+    let mut inflated = Vec::with_capacity(2_000);
+    let payload = [&body[2..], &[0, 0, 0xff, 0xff]].concat();
+    Decompress::new(false).decompress_vec(&payload, &mut inflated, FlushDecompress::Sync).unwrap();
+    assert_eq!(inflated, text);
+}
+
+/// What the client may still send on a stream, of which it has sent so much; the windows are those of the glass box.
+fn credit<A: App>(client: &Client<A>, stream: u32, sent: usize) -> usize {
+    let granted = |stream: u32| -> usize {
+        let updates = client.frames.iter().filter(|it| it.kind == WINDOW_UPDATE && it.stream == stream);
+        updates.map(|it| it.number() as usize).sum()
+    };
+    (64 * 1024 + granted(stream)).min(65_535 + granted(0)) - sent
+}
+
+#[test]
+fn an_app_that_does_not_receive_closes_the_window_of_its_stream_alone() {
+    let (kept, app) = keeper();
+    let mut client = client(app);
+    client.send(ask(1));
+    let socket = kept.borrow_mut().remove(0);
+    let message = vec![b'm'; 10_000];
+    let framed = masked(TEXT, &message);
+    let (mut sent, mut received) = (0, 0);
+    let mut send = |client: &mut Client<_>, most: usize| {
+        while sent < most * framed.len() && credit(client, 1, sent) >= framed.len() {
+            client.send(data(1, 0, &framed));
+            sent += framed.len();
+        }
+        sent / framed.len()
+    };
+    let before = send(&mut client, 100);
+    assert!((6..20).contains(&before), "{before} messages");
+    client.send(get(3, "/plain"));
+    assert_eq!(client.reply(3).text(), "/plain");
+    while received < 100 {
+        assert_eq!(take(&socket), Received::Message((MessageKind::Text, message.clone())), "{received}");
+        received += 1;
+        client.look();
+        send(&mut client, 100);
+    }
+    assert_eq!(take(&socket), Received::Pending);
+}
+
+#[test]
+fn a_window_that_stays_shut_stops_the_app_and_ends_its_stream_alone() {
+    let (kept, app) = keeper();
+    let mut client = client(app);
+    client.send(settings(&[(4, 1_000)])).send(window_update(0, 1_000_000)).send(ask(1));
+    let socket = kept.borrow_mut().remove(0);
+    let fill = |client: &mut Client<_>| {
+        let mut sent = 0;
+        while socket.send(MessageKind::Binary, vec![0; 8 * 1024]).unwrap() == Room::Free {
+            sent += 1;
+            assert!(sent < 50, "nothing stops the app");
+            client.look();
+        }
+    };
+    fill(&mut client);
+    assert_eq!(client.reply(1).body.len(), 1_000);
+    let bell = client.rig.bell_of_app();
+    socket.wake_on_room(bell.waker());
+    client.send(window_update(1, 200 * 1024));
+    assert!(bell.rang() && socket.room() == Room::Free);
+    fill(&mut client);
+    client.look().pass(Duration::from_secs(61)).send(get(3, "/on"));
+    assert_eq!(client.rig.ledger.count(&Metered::TimedOut(TimeLimit::Write)), 1, "the write timeout");
+    assert_eq!(end(&socket), (1006, String::new()));
+    assert_eq!((client.reply(3).text().as_str(), client.goaway()), ("/on", None));
 }
