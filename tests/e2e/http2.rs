@@ -1,15 +1,17 @@
-//! Promise: HTTP/2 with and without TLS for every kind of application, as curl and httpx speak it; and reloads and a stop at full
-//! load lose not one stream.
+//! Promise: HTTP/2 with and without TLS for every kind of application, as curl and httpx speak it; reloads and a stop at full
+//! load lose not one stream; and a client that is there no longer is found out.
+
+mod websocket;
 
 use std::{
     io::{BufRead as _, BufReader, Read as _},
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
 use harness::{
-    Authority, Guest, Machine, Python, Reloaded, Server, Tool, load::Load, processes::Signal,
+    Authority, Guest, Machine, Python, Reloaded, Server, ServerBuilder, Tool, load::Load, processes::Signal,
     product_directory, repository, require, wait_for,
 };
 
@@ -86,21 +88,27 @@ fn a_websocket_is_a_stream_among_others() {
     server.stop();
 }
 
+/// The server, started with a certificate of this authority, and the address of its TLS.
+fn over_tls(server: ServerBuilder<'_>, authority: &Authority) -> (Server, SocketAddr) {
+    let issued = authority.issue(&["localhost"]);
+    let server = server
+        .file("server.pem", &issued.certificate)
+        .file("server.key", &issued.key)
+        .arguments(["--certfile", "server.pem", "--keyfile", "server.key"])
+        .start();
+    let line = server.log.wait_for_line("listening on https://", LIMIT);
+    let port = line.trim().rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
+    (server, SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+}
+
 #[test]
 fn over_tls_by_alpn() {
     let machine = Machine::shared();
     let Some(python) = Python::default_one() else { return };
     let authority = Authority::new();
-    let issued = authority.issue(&["localhost"]);
-    let server = guest::plain(&machine, &python, 1)
-        .file("server.pem", &issued.certificate)
-        .file("server.key", &issued.key)
-        .file("authority.pem", &authority.pem())
-        .arguments(["--certfile", "server.pem", "--keyfile", "server.key"])
-        .start();
-    let line = server.log.wait_for_line("listening on https://", LIMIT);
-    let port = line.trim().rsplit(':').next().expect("a port");
-    let base = format!("https://localhost:{port}");
+    let (server, address) =
+        over_tls(guest::plain(&machine, &python, 1).file("authority.pem", &authority.pem()), &authority);
+    let base = format!("https://localhost:{}", address.port());
     let file = server.directory().join("authority.pem");
     let file = file.to_str().expect("a path of text");
     assert_holds(&python, "asgi", &base, &[file]);
@@ -137,9 +145,9 @@ fn curl_and_the_access_log() {
 }
 
 /// Reloads one after the other, another version each time.
-fn reload(server: &Server, running: &harness::load::Running) {
+fn reload(server: &Server, running: &harness::load::Running, times: u32) {
     running.wait_for_version("v0");
-    for number in 1..=RELOADS {
+    for number in 1..=times {
         server.write_file("version.py", &guest::version(number, 0.2));
         assert_eq!(server.reload(), Reloaded::Ok, "reload {number}");
         running.wait_for_version(&format!("v{number}"));
@@ -152,10 +160,25 @@ fn reloads_at_full_load_lose_no_stream() {
     let Some(python) = Python::default_one() else { return };
     let server = guest::plain(&machine, &python, 2).start();
     let load = Load::new(server.address()).over_http2(CONNECTIONS, STREAMS).start();
-    reload(&server, &load);
+    reload(&server, &load, RELOADS);
     let report = load.stop();
     println!("{report}");
     report.assert_nothing_lost(10_000);
+    assert_eq!(report.clean_closes, 0, "every connection was told to go: {report}");
+    server.stop();
+}
+
+#[test]
+fn reloads_at_full_load_lose_no_stream_over_tls() {
+    let machine = Machine::alone();
+    let Some(python) = Python::default_one() else { return };
+    let authority = Authority::new();
+    let (server, address) = over_tls(guest::plain(&machine, &python, 2), &authority);
+    let load = Load::new(address).over_http2(CONNECTIONS, STREAMS).over_tls(authority.client(None)).start();
+    reload(&server, &load, 3);
+    let report = load.stop();
+    println!("{report}");
+    report.assert_nothing_lost(5_000);
     assert_eq!(report.clean_closes, 0, "every connection was told to go: {report}");
     server.stop();
 }

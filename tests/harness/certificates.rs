@@ -132,6 +132,13 @@ pub struct Seen {
 }
 
 impl TlsClient {
+    /// The same client, offering HTTP/2 alone.
+    pub(crate) fn of_http2(&self) -> Arc<ClientConfig> {
+        let mut config = ClientConfig::clone(&self.config);
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        Arc::new(config)
+    }
+
     /// Asks for `target` of `name` on a connection of its own, and reads until the server closes it.
     ///
     /// # Errors

@@ -18,7 +18,7 @@ use std::{
 
 pub use report::{Failure, FailureKind, Report};
 
-use crate::{http::Reply, patience::try_wait_for, patient, wait_until};
+use crate::{TlsClient, http::Reply, patience::try_wait_for, patient, wait_until};
 
 /// What the reply to request number `id` must look like: the tags that it carries, or what is wrong with it.
 pub type Check = fn(id: u64, reply: &Reply) -> Result<Tags, String>;
@@ -41,7 +41,7 @@ pub enum Connections {
     KeptAlive,
     /// A new one for every request, which asks for its close.
     NewEachTime,
-    /// HTTP/2 by prior knowledge: each carries so many requests at once until the server says that it leaves.
+    /// HTTP/2, by prior knowledge or over TLS: each carries so many requests at once until the server says that it leaves.
     Http2 {
         /// Streams of a connection that are open at once.
         streams: usize,
@@ -69,6 +69,8 @@ pub struct Load {
     pub make_request: MakeRequest,
     /// Checks its reply.
     pub check: Check,
+    /// HTTP/2 goes over TLS, to a server whose name is `localhost`.
+    pub tls: Option<TlsClient>,
 }
 
 impl Load {
@@ -85,6 +87,7 @@ impl Load {
             limit: None,
             make_request: echo_request,
             check: check_echo,
+            tls: None,
         }
     }
 
@@ -101,6 +104,13 @@ impl Load {
     pub fn over_http2(mut self, connections: usize, streams: usize) -> Self {
         self.connections = Connections::Http2 { streams };
         self.concurrency = connections * streams;
+        self
+    }
+
+    /// Over TLS, for [`Self::over_http2`].
+    #[must_use]
+    pub fn over_tls(mut self, client: TlsClient) -> Self {
+        self.tls = Some(client);
         self
     }
 

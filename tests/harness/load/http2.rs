@@ -11,7 +11,14 @@ use std::{
 use bytes::Bytes;
 use h2::client::SendRequest;
 use http::Request;
-use tokio::{net::TcpStream, task::LocalSet, time::timeout};
+use rustls::pki_types::ServerName;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    task::LocalSet,
+    time::timeout,
+};
+use tokio_rustls::TlsConnector;
 
 use super::{Failure, FailureKind, Load, Shared};
 use crate::http::Reply;
@@ -135,13 +142,17 @@ impl Slot {
             Err(_) => return Err(failed(FailureKind::NotConnected, "no connection in time".to_owned())),
         };
         let made_at = Instant::now();
-        let handshake = h2::client::handshake(stream).await;
-        let (sender, connection) =
-            handshake.map_err(|error| failed(FailureKind::ResetOnFresh, error.to_string()))?;
-        // How it ends is told by the requests on it.
-        tokio::task::spawn_local(connection);
+        let sender =
+            self.handshake(stream).await.map_err(|detail| failed(FailureKind::ResetOnFresh, detail))?;
         self.shared.with_report(|report| report.connections += 1);
         Ok(Connection { sender, made_at })
+    }
+
+    async fn handshake(&self, stream: TcpStream) -> Result<SendRequest<Bytes>, String> {
+        let Some(client) = &self.load.tls else { return begin(stream).await };
+        let name = ServerName::try_from("localhost").map_err(|error| error.to_string())?;
+        let connector = TlsConnector::from(client.of_http2());
+        begin(connector.connect(name, stream).await.map_err(|error| error.to_string())?).await
     }
 
     /// No further request goes to the connection made then.
@@ -168,6 +179,13 @@ impl Slot {
         self.shared.with_report(|report| report.note_answer(tags));
         Ok(())
     }
+}
+
+/// Begins with HTTP/2 on a connection, which is driven beside the requests on it: they tell how it ends.
+async fn begin(stream: impl AsyncRead + AsyncWrite + Unpin + 'static) -> Result<SendRequest<Bytes>, String> {
+    let (sender, connection) = h2::client::handshake(stream).await.map_err(|error| error.to_string())?;
+    tokio::task::spawn_local(connection);
+    Ok(sender)
 }
 
 /// Sends a request and receives its whole reply.
