@@ -158,9 +158,16 @@ impl Attack {
 
 /// Times polite clients beside an attacker that takes so much of a core, for as long as a round takes and until `is_enough`.
 fn round(server: &Server, attacker: Begin, core_share: f64, is_enough: impl Fn() -> bool) -> Round {
-    let (address, stop) = (server.address(), AtomicBool::new(false));
+    let (address, has_begun, stop) = (server.address(), AtomicBool::new(false), AtomicBool::new(false));
     std::thread::scope(|scope| {
-        let attack = scope.spawn(|| play(attacker(address).as_mut(), core_share, &stop));
+        let attack = scope.spawn(|| {
+            let mut attacker = attacker(address);
+            has_begun.store(true, Ordering::Relaxed);
+            play(attacker.as_mut(), core_share, &stop)
+        });
+        wait_until("the attack to begin", LONGEST_ATTACK, || {
+            has_begun.load(Ordering::Relaxed) || attack.is_finished()
+        });
         let mut polite = Load::new(address);
         polite.concurrency = POLITE_CLIENTS;
         polite.think_time = THINK_TIME;
