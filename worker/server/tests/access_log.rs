@@ -10,6 +10,7 @@ use std::{
 use support::{
     Rig,
     apps::{self, Script, head, keeper},
+    body_bytes,
 };
 use worker_server::{
     AccessLog, AccessOutput, App, Format, Last, LocalTime, Notation, OutcomeFact, RequestFact, Step,
@@ -94,6 +95,32 @@ fn refused_requests() {
         assert!(written.starts_with(line), "{written}");
         assert_eq!(written.matches('\n').count(), 1, "{written}");
     }
+}
+
+/// Found by hand: the body of a reply that the engine gives in an application's place was logged as none.
+#[test]
+fn replies_in_the_place_of_an_app() {
+    let fails = || {
+        Script(|_: &worker_server::RequestHead<'_>, exchange: worker_server::Exchange<Vec<u8>>| {
+            exchange.fail();
+        })
+    };
+    let (mut failed, lines) = rig(fails());
+    failed.send("GET /boom HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(lines.take(), "\"GET /boom HTTP/1.1\" 500 21 - - 0 false\n");
+    let (mut withheld, lines) = rig(fails());
+    withheld.send("HEAD /boom HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(lines.take(), "\"HEAD /boom HTTP/1.1\" 500 0 - - 0 false\n");
+
+    let (kept, app) = keeper();
+    let (mut stalled, lines) = rig(app);
+    stalled
+        .send("POST /late HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf")
+        .pass(Duration::from_mins(10));
+    let written = lines.take();
+    let body = body_bytes(&stalled.received());
+    assert!(written.starts_with(&format!("\"POST /late HTTP/1.1\" 408 {body} ")) && body > 0, "{written}");
+    drop(kept);
 }
 
 #[test]

@@ -118,7 +118,7 @@ fn a_body_that_is_there_is_read_before_the_app_starts() {
     });
     let mut rig = Rig::new(app);
     rig.wire.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\n");
-    for piece in pattern(200_000).chunks(10_000) {
+    for piece in pattern(200_000).chunks(16 * 1024) {
         rig.wire.send(piece);
     }
     rig.run();
@@ -358,7 +358,7 @@ fn an_app_may_fail_late_and_from_outside() {
         rig.ledger.count(&Metered::Finished {
             status: 500,
             request_bytes: 0,
-            reply_bytes: 0,
+            reply_bytes: "Internal Server Error".len() as u64,
             aborted: false
         }),
         1

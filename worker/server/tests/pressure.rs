@@ -8,7 +8,7 @@ use std::{rc::Rc, time::Duration};
 use support::{
     Metered, Rig,
     apps::{Kept, head, keeper, reply},
-    limits,
+    body_bytes, limits,
 };
 use worker_server::{AdmissionLimits, App, HalfClose, Last, Limits, Taken, TimeLimit};
 
@@ -192,10 +192,12 @@ fn a_request_that_takes_too_long_is_cut_off() {
     rig.send(GET).pass(3 * SECOND - MOMENT);
     assert_eq!(rig.received(), "");
     rig.pass(MOMENT);
-    assert!(rig.received().starts_with("HTTP/1.1 503 Service Unavailable\r\n"));
+    let refusal = rig.received();
+    assert!(refusal.starts_with("HTTP/1.1 503 Service Unavailable\r\n"));
     assert!(kept.borrow()[0].is_over(), "the app is told");
     assert_eq!(rig.ledger.count(&Metered::Overdue(3 * SECOND)), 1);
-    let cut_off = Metered::Finished { status: 503, request_bytes: 0, reply_bytes: 0, aborted: false };
+    let reply_bytes = body_bytes(&refusal);
+    let cut_off = Metered::Finished { status: 503, request_bytes: 0, reply_bytes, aborted: false };
     assert_eq!(rig.ledger.count(&cut_off), 1);
     // A reply was begun.
     let (kept, mut rig) = keeping(limits());

@@ -336,6 +336,11 @@ impl<A: App> Rig<A> {
     }
 }
 
+/// How long the body of a reply is that was received in text.
+pub fn body_bytes(reply: &str) -> u64 {
+    reply.split_once("\r\n\r\n").map_or(0, |(_, body)| body.len() as u64)
+}
+
 /// Bytes as text, with the Date field cut out.
 pub fn undated(bytes: &[u8]) -> String {
     let text: String = bytes.iter().map(|&byte| char::from(byte)).collect();

@@ -120,8 +120,8 @@ impl<Io: Transport, A: App> Http1<Io, A> {
         let outcome = self.outcome_of(STATUS);
         let reply_body = self.mailbox.request().reply_body;
         self.mailbox.finish();
-        self.write_plain_reply(STATUS, TEXT, b"", reply_body);
-        self.finish(outcome, Linger::ForReply);
+        let reply_bytes = self.write_plain_reply(STATUS, TEXT, b"", reply_body);
+        self.finish(RequestOutcome { reply_bytes, ..outcome }, Linger::ForReply);
     }
 
     /// Answers for the app what it shall not see, or not see the end of, and closes.
@@ -153,16 +153,16 @@ impl<Io: Transport, A: App> Http1<Io, A> {
             self.service.meter.request_refused(status);
         }
         let text = format!("{}: {}\n", reply::reason(status), refusal.explanation());
+        let reply_bytes = self.write_plain_reply(status, &text, &refusal.lines(), ReplyBody::Sent);
         if !is_in_exchange {
-            let reply_bytes = text.len() as u64;
             self.log_refused(&RequestOutcome { request_bytes: 0, reply_bytes, ..self.outcome_of(status) });
         }
-        self.write_plain_reply(status, &text, &refusal.lines(), ReplyBody::Sent);
-        self.outcome = outcome;
+        self.outcome = outcome.map(|outcome| RequestOutcome { reply_bytes, ..outcome });
         self.phase = Phase::Closing(Linger::ForReply);
     }
 
-    fn write_plain_reply(&self, status: u16, text: &str, fields: &[u8], body: ReplyBody) {
+    /// Writes a whole reply of our own; gives the bytes of its body.
+    fn write_plain_reply(&self, status: u16, text: &str, fields: &[u8], body: ReplyBody) -> u64 {
         let mut output = self.mailbox.output.borrow_mut();
         let out = output.bytes();
         self.service.prepare(out);
@@ -173,9 +173,12 @@ impl<Io: Transport, A: App> Http1<Io, A> {
         out.extend_from_slice(fields);
         self.service.stamp(out, &ReplyFacts::default());
         out.extend_from_slice(b"\r\n");
-        if body == ReplyBody::Sent {
-            out.extend_from_slice(text.as_bytes());
-        }
+        let sent = match body {
+            ReplyBody::Sent => text,
+            ReplyBody::Withheld => "",
+        };
+        out.extend_from_slice(sent.as_bytes());
         output.seal();
+        sent.len() as u64
     }
 }
