@@ -5,7 +5,7 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 /// Version of this layout; stands in the header and must match.
-pub const LAYOUT_VERSION: u32 = 3;
+pub const LAYOUT_VERSION: u32 = 4;
 /// Marks a scoreboard: "supv" in ASCII.
 pub const MAGIC: u32 = 0x7375_7076;
 /// Records in one scoreboard. Bounds the workers alive at once, old and new of a reload together.
@@ -136,6 +136,8 @@ pub struct Record {
     /// Breaks ties between workers with equally many connections: grows with every accept, wraps around, and starts at the
     /// siblings' highest, so that a new worker has nothing to catch up on.
     pub accept_turn: AtomicU32,
+    /// Requests that wait for their turn now.
+    pub queued: AtomicU32,
 }
 
 impl Record {
@@ -181,7 +183,8 @@ impl Record {
         }
         self.duration_sum_us.store(0, Relaxed);
         let connections = [&self.connections, &self.connections_idle, &self.in_flight];
-        for gauge in connections.into_iter().chain([&self.busy, &self.accepting, &self.accept_turn]) {
+        let others = [&self.busy, &self.accepting, &self.accept_turn, &self.queued];
+        for gauge in connections.into_iter().chain(others) {
             gauge.store(0, Relaxed);
         }
     }
@@ -213,6 +216,7 @@ mod tests {
             busy: AtomicU32::new(0),
             accepting: AtomicU32::new(0),
             accept_turn: AtomicU32::new(0),
+            queued: AtomicU32::new(0),
         }
     }
 
@@ -245,6 +249,7 @@ mod tests {
         lines.push(format!("  busy {}", offset_of!(Record, busy)));
         lines.push(format!("  accepting {}", offset_of!(Record, accepting)));
         lines.push(format!("  accept_turn {}", offset_of!(Record, accept_turn)));
+        lines.push(format!("  queued {}", offset_of!(Record, queued)));
         assert_eq!(lines.join("\n") + "\n", include_str!("../tests/golden/scoreboard_layout.txt"));
     }
 
@@ -300,6 +305,7 @@ mod tests {
             &record.busy,
             &record.accepting,
             &record.accept_turn,
+            &record.queued,
         ];
         for gauge in gauges {
             gauge.store(7, Relaxed);
@@ -307,6 +313,6 @@ mod tests {
         record.clear();
         assert!(Counter::ALL.into_iter().all(|counter| record.get(counter) == 0));
         assert_eq!(record.durations(), ([0; DURATION_BUCKETS_US.len() + 1], 0));
-        assert_eq!(gauges.map(|gauge| gauge.load(Relaxed)), [0; 6]);
+        assert_eq!(gauges.map(|gauge| gauge.load(Relaxed)), [0; 7]);
     }
 }

@@ -270,12 +270,13 @@ fn http_families(page: &mut Page, Sight { workers, .. }: Sight<'_>) {
 }
 
 fn connection_gauges(page: &mut Page, workers: &Workers) {
-    let mut now = BTreeMap::<Slot, [u32; 3]>::new();
+    let mut now = BTreeMap::<Slot, [u32; 4]>::new();
     for (_, worker) in workers.iter() {
         let gauges = workers.scoreboard().gauges(worker.lease);
         let active = gauges.connections.saturating_sub(gauges.connections_idle);
         let sums = now.entry(worker.slot).or_default();
-        for (sum, count) in sums.iter_mut().zip([gauges.in_flight, active, gauges.connections_idle]) {
+        let counts = [gauges.in_flight, active, gauges.connections_idle, gauges.queued];
+        for (sum, count) in sums.iter_mut().zip(counts) {
             *sum += count;
         }
     }
@@ -284,6 +285,11 @@ fn connection_gauges(page: &mut Page, workers: &Workers) {
         "supervise_http_requests_in_flight",
         "Requests begun and not yet answered in full.",
         in_flight,
+    );
+    page.by_worker(
+        "supervise_http_requests_queued",
+        "Requests that wait for their turn (--limit-concurrency).",
+        now.iter().map(|(slot, sums)| (*slot, f64::from(sums[3]))),
     );
     let connections =
         now.iter().flat_map(|(slot, sums)| [(slot, "active", sums[1]), (slot, "idle", sums[2])]);

@@ -75,6 +75,8 @@ pub struct Gauges {
     pub connections_idle: u32,
     /// Requests begun and not answered in full.
     pub in_flight: u32,
+    /// Requests that wait for their turn.
+    pub queued: u32,
 }
 
 /// All records, and the totals of the dead.
@@ -143,6 +145,7 @@ impl Scoreboard {
             connections: record.connections.load(Relaxed),
             connections_idle: record.connections_idle.load(Relaxed),
             in_flight: record.in_flight.load(Relaxed),
+            queued: record.queued.load(Relaxed),
         }
     }
 

@@ -79,8 +79,10 @@ fn requests_beyond_the_bound_wait_and_beyond_the_queue_are_told_when_to_come_aga
         let refused = answer(&mut asking(&server, "/"));
         assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")), "{application}");
         assert_counted(&server, "queue_full");
+        assert_eq!(server.metrics().sum("supervise_http_requests_queued", &[]), 1.0, "{application}");
         server.write_file("release", "");
         assert_eq!([answer(&mut first).status, answer(&mut second).status], [200, 200], "{application}");
+        assert_eq!(server.metrics().sum("supervise_http_requests_queued", &[]), 0.0, "{application}");
         server.stop();
     }
 }

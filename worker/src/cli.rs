@@ -49,6 +49,24 @@ pub struct Cli {
     /// How log lines look [default: text]
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
+    /// Connections at once, within the descriptors; more wait in the kernel's queue [default: 10000]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "HTTP limits")]
+    pub worker_connections: Option<u32>,
+    /// Requests that the application has at once; more wait in a queue [default: no bound]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "HTTP limits")]
+    pub limit_concurrency: Option<u32>,
+    /// Requests that wait in that queue; more are answered 503 [default: 100]
+    #[arg(long, value_name = "N", requires = "limit_concurrency", help_heading = "HTTP limits")]
+    pub limit_queue: Option<u32>,
+    /// How long a request waits in that queue before it is answered 503 [default: 10s]
+    #[arg(long, value_name = "TIME", requires = "limit_concurrency", value_parser = some_time, help_heading = "HTTP limits")]
+    pub queue_timeout: Option<TimeSpan>,
+    /// A request must be answered in full after this time, or `off`: 503, or its reply is broken off [default: off]
+    #[arg(long, value_name = "TIME|off", value_parser = time_or_off, help_heading = "HTTP limits")]
+    pub request_timeout: Option<TimeSpan>,
+    /// A request's body must come this fast on average, after 5 s of waiting for it; 0 for no bound [default: 240]
+    #[arg(long, value_name = "BYTES", help_heading = "HTTP limits")]
+    pub min_body_rate: Option<u32>,
     /// A CGI program must end after this time [default: 5m]
     #[arg(long, value_name = "TIME", help_heading = "CGI")]
     pub cgi_timeout: Option<TimeSpan>,
@@ -178,6 +196,19 @@ pub enum WebSocketChoice {
 pub struct TimeSpan {
     /// In milliseconds.
     pub ms: u64,
+}
+
+/// A time that is more than nothing.
+fn some_time(text: &str) -> Result<TimeSpan, String> {
+    match text.parse()? {
+        TimeSpan { ms: 0 } => Err("no time is no bound: write `500ms` or more".to_owned()),
+        time => Ok(time),
+    }
+}
+
+/// Such a time, or `off`, which is 0.
+fn time_or_off(text: &str) -> Result<TimeSpan, String> {
+    if text == "off" { Ok(TimeSpan { ms: 0 }) } else { some_time(text) }
 }
 
 impl FromStr for TimeSpan {

@@ -162,6 +162,10 @@ impl Meter for WorkerMeter {
         self.record.add(Counter::RejectedQueueFull, 1);
     }
 
+    fn queue_length_changed(&self, waiting: usize) {
+        self.record.queued.store(u32::try_from(waiting).unwrap_or(u32::MAX), Relaxed);
+    }
+
     fn request_overdue(&self, request: usize, age: Duration) {
         self.record.add(Counter::RejectedRequestTimeout, 1);
         let line = self.request_line(request);

@@ -6,8 +6,9 @@ use std::{env, path::PathBuf};
 use protocol::{
     defaults,
     settings::{
-        Application, CgiAuthorization, CgiSettings, EventLoop, Factory, ForwardingSettings, Interface,
-        Lifespan, PerMessageDeflate, PythonSettings, WebSocketMode, WebSocketSettings, WorkerSettings,
+        Application, CgiAuthorization, CgiSettings, EventLoop, Factory, ForwardingSettings, HttpSettings,
+        Interface, Lifespan, PerMessageDeflate, PythonSettings, WebSocketMode, WebSocketSettings,
+        WorkerSettings,
         access_log::{AccessLogDestination, AccessLogFormat, AccessLogSettings, COMBINED},
         check_forwarding,
         wsgi::{WorkerClass, WsgiSettings},
@@ -73,6 +74,7 @@ pub fn of_command_line(cli: Cli) -> Result<Alone, StartError> {
     if cli.log_format == Some(LogFormat::Json) {
         worker.log_format = "json".to_owned();
     }
+    worker.http = limits(&cli);
     settle_websocket(&mut worker.websocket, &cli);
     worker.access_log = access_log(cli.access_logfile, cli.access_logformat)?;
     let mut binds = cli.bind;
@@ -97,6 +99,19 @@ fn forwarding(cli: &Cli) -> Result<ForwardingSettings, StartError> {
     };
     check_forwarding(&settings).map_err(usage)?;
     Ok(settings)
+}
+
+fn limits(cli: &Cli) -> HttpSettings {
+    let usual = defaults::HTTP;
+    HttpSettings {
+        connections: cli.worker_connections.unwrap_or(usual.connections),
+        concurrent_requests: cli.limit_concurrency.unwrap_or(usual.concurrent_requests),
+        queued_requests: cli.limit_queue.unwrap_or(usual.queued_requests),
+        queue_timeout_ms: cli.queue_timeout.map_or(usual.queue_timeout_ms, |time| time.ms),
+        request_timeout_ms: cli.request_timeout.map_or(usual.request_timeout_ms, |time| time.ms),
+        body_bytes_per_second: cli.min_body_rate.unwrap_or(usual.body_bytes_per_second),
+        ..usual
+    }
 }
 
 fn access_log(

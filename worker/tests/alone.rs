@@ -162,6 +162,10 @@ fn what_cannot_be_done_is_refused_in_one_message_with_its_exit_code() {
         (vec!["--python", "/usr/bin/python3"], 2, "--python is for Python applications"),
         (vec!["--env", "A=B"], 2, "--env has no meaning"),
         (vec!["myapp"], 2, "`worker myapp:app`"),
+        (vec!["--limit-queue", "5"], 2, "--limit-concurrency"),
+        (vec!["--queue-timeout", "5s"], 2, "--limit-concurrency"),
+        (vec!["--request-timeout", "0"], 2, "no time is no bound"),
+        (vec!["--worker-connections", "0"], 2, "--worker-connections"),
         (vec!["/no/such/program", "--bind", "127.0.0.1:0"], 4, "there is no such program"),
         (
             vec!["a:b", "--python", "/no/such/python", "--bind", "127.0.0.1:0"],
@@ -194,4 +198,61 @@ fn out_of_descriptors_it_waits_and_then_goes_on() {
     let mut reply = [0; 15];
     waiting.read_exact(&mut reply).unwrap();
     assert_eq!(&reply, b"HTTP/1.1 200 OK");
+}
+
+/// A connection that has sent `request` and waits for the reply.
+fn asking(alone: &Alone, request: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(alone.address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    stream
+}
+
+fn all_of(mut stream: TcpStream) -> String {
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).unwrap();
+    reply
+}
+
+const SLOW: &str = "GET /slow?ms=60000 HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n";
+
+#[test]
+fn it_has_the_bounds_of_requests_that_a_supervised_one_has() {
+    let alone = Alone::start(worker().args(["--bind", "127.0.0.1:0", &axum()]).args([
+        "--limit-concurrency",
+        "1",
+        "--limit-queue",
+        "1",
+        "--queue-timeout",
+        "500ms",
+        "--request-timeout",
+        "2s",
+    ]));
+    let began = Instant::now();
+    let [active, queued] = [asking(&alone, SLOW), asking(&alone, SLOW)];
+    let full = alone.get("/version");
+    assert!(full.starts_with("HTTP/1.1 503 ") && full.contains("retry-after: "), "{full}");
+    let late = all_of(queued);
+    assert!(late.starts_with("HTTP/1.1 503 "), "{late}");
+    assert!(began.elapsed() >= Duration::from_millis(500), "its turn might have come");
+    let overdue = all_of(active);
+    assert!(overdue.starts_with("HTTP/1.1 503 "), "{overdue}");
+    assert!(began.elapsed() >= Duration::from_secs(2), "it might have been answered");
+    assert!(alone.get("/version").starts_with("HTTP/1.1 200 "), "its place is free again");
+}
+
+#[test]
+fn it_has_the_bounds_of_connections_and_bodies_that_a_supervised_one_has() {
+    let arguments = ["--bind", "127.0.0.1:0", "--worker-connections", "1", "--min-body-rate", "1000"];
+    let alone = Alone::start(worker().args(arguments).arg(axum()));
+    let trickling = asking(&alone, "POST /upload HTTP/1.1\r\nhost: test\r\ncontent-length: 9\r\n\r\na");
+    let mut waiting = asking(&alone, "GET /version HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
+    waiting.set_nonblocking(true).unwrap();
+    assert!(waiting.read(&mut [0; 1]).is_err(), "it is in the kernel's queue");
+    waiting.set_nonblocking(false).unwrap();
+    let began = Instant::now();
+    let late = all_of(trickling);
+    assert!(late.starts_with("HTTP/1.1 408 "), "{late}");
+    assert!(began.elapsed() < Duration::from_secs(15), "by its rate, not by its silence of 30 s");
+    assert!(all_of(waiting).starts_with("HTTP/1.1 200 "), "the place is free");
 }

@@ -205,6 +205,10 @@ pub trait Meter: 'static {
     }
     /// A request was refused because too many wait already.
     fn queue_was_full(&self) {}
+    /// So many requests wait for their turn now.
+    fn queue_length_changed(&self, waiting: usize) {
+        let _ = waiting;
+    }
     /// The request that `request_started` numbered is not answered in time and cut off, at this age.
     fn request_overdue(&self, request: usize, age: Duration) {
         let _ = (request, age);

@@ -1,16 +1,23 @@
 //! How many requests are with the app at once: a gate with a bounded queue, first come first served. Pure: knows no request, no
 //! clock and no protocol; who waits is woken when its turn has come, and how long it waits is the waiter's own business.
 
-use std::{cell::RefCell, collections::BTreeMap, rc::Rc, task::Waker};
+use std::{cell::RefCell, collections::BTreeMap, fmt, rc::Rc, task::Waker};
 
 /// The gate; one for all connections of a worker.
-#[derive(Debug)]
 pub(crate) struct Gate {
     /// Requests that may be with the app at once.
     places: usize,
     /// Requests that may wait for a place.
     queue_length: usize,
+    /// Told of the number of those that wait, each time that it changes.
+    on_change: Box<dyn Fn(usize)>,
     state: RefCell<State>,
+}
+
+impl fmt::Debug for Gate {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Gate").field("state", &self.state).finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -55,8 +62,9 @@ enum Used {
 }
 
 impl Gate {
-    pub(crate) fn new(places: usize, queue_length: usize) -> Rc<Self> {
-        Rc::new(Self { places, queue_length, state: RefCell::default() })
+    pub(crate) fn new(places: usize, queue_length: usize, on_change: impl Fn(usize) + 'static) -> Rc<Self> {
+        let on_change = Box::new(on_change);
+        Rc::new(Self { places, queue_length, on_change, state: RefCell::default() })
     }
 
     /// Asks for a place. Nobody overtakes: as long as somebody waits, all do.
@@ -72,6 +80,7 @@ impl Gate {
         let number = state.next_ticket;
         state.next_ticket += 1;
         state.queue.insert(number, None);
+        (self.on_change)(state.queue.len());
         Entry::Queued(Ticket { gate: Rc::clone(self), number, used: Used::No })
     }
 
@@ -82,6 +91,7 @@ impl Gate {
             state.taken -= 1;
             return;
         };
+        (self.on_change)(state.queue.len());
         drop(state);
         if let Some(waker) = waker {
             waker.wake();
@@ -120,9 +130,15 @@ impl Drop for Ticket {
         if self.used == Used::Yes {
             return;
         }
-        let left = self.gate.state.borrow_mut().queue.remove(&self.number);
+        let mut state = self.gate.state.borrow_mut();
+        let left = state.queue.remove(&self.number);
+        let waiting = state.queue.len();
+        drop(state);
         match left {
-            Some(waker) => drop(waker),
+            Some(waker) => {
+                (self.gate.on_change)(waiting);
+                drop(waker);
+            }
             // Its turn had come.
             None => self.gate.release(),
         }
@@ -131,6 +147,8 @@ impl Drop for Ticket {
 
 #[cfg(test)]
 mod tests {
+    use std::{cell::RefCell, rc::Rc};
+
     use super::{Entry, Gate, Permit, Ticket};
 
     fn admitted(entry: Entry) -> Permit {
@@ -149,7 +167,7 @@ mod tests {
 
     #[test]
     fn places_go_to_those_who_have_waited_longest() {
-        let gate = Gate::new(1, 2);
+        let gate = Gate::new(1, 2, |_| {});
         let first = admitted(gate.enter());
         let (mut second, mut third) = (queued(gate.enter()), queued(gate.enter()));
         assert!(matches!(gate.enter(), Entry::Full));
@@ -167,7 +185,7 @@ mod tests {
 
     #[test]
     fn whoever_leaves_the_queue_gives_its_turn_to_the_next() {
-        let gate = Gate::new(1, 3);
+        let gate = Gate::new(1, 3, |_| {});
         let first = admitted(gate.enter());
         let (second, third, mut fourth) = (queued(gate.enter()), queued(gate.enter()), queued(gate.enter()));
         drop(second);
@@ -182,11 +200,29 @@ mod tests {
 
     #[test]
     fn without_a_queue_the_rest_is_turned_away() {
-        let gate = Gate::new(2, 0);
+        let gate = Gate::new(2, 0, |_| {});
         let (one, two) = (admitted(gate.enter()), admitted(gate.enter()));
         assert!(matches!(gate.enter(), Entry::Full));
         drop(one);
         drop(admitted(gate.enter()));
         drop(two);
+    }
+
+    #[test]
+    fn the_length_of_the_queue_is_told_whenever_it_changes() {
+        let told = Rc::new(RefCell::new(Vec::new()));
+        let gate = {
+            let told = Rc::clone(&told);
+            Gate::new(1, 2, move |waiting| told.borrow_mut().push(waiting))
+        };
+        let first = gate.enter();
+        let (second, third) = (queued(gate.enter()), queued(gate.enter()));
+        assert!(matches!(gate.enter(), Entry::Full));
+        assert_eq!(*told.borrow(), [1, 2]);
+        drop(third);
+        drop(first);
+        assert_eq!(*told.borrow(), [1, 2, 1, 0]);
+        drop(second);
+        assert_eq!(*told.borrow(), [1, 2, 1, 0], "its turn had come");
     }
 }

@@ -87,8 +87,13 @@ impl Service {
         drain: Drain,
     ) -> Rc<Self> {
         let has = |field| policy.reply_fields.automatic.contains(&field);
+        let gate = limits.admission.map(|it| {
+            let meter = Rc::clone(&meter);
+            let on_change = move |waiting| meter.queue_length_changed(waiting);
+            Gate::new(it.concurrent_requests, it.queued_requests, on_change)
+        });
         Rc::new(Self {
-            gate: limits.admission.map(|it| Gate::new(it.concurrent_requests, it.queued_requests)),
+            gate,
             limits,
             meter,
             clock: Box::new(clock),
