@@ -7,6 +7,8 @@ use std::{cell::Cell, io, rc::Rc, time::Duration};
 use nix::sys::resource::{Resource, getrlimit};
 use protocol::{scoreboard::Counter, settings::HttpSettings};
 
+use worker_server::Drain;
+
 use crate::scoreboard_mapping::Scoreboard;
 
 /// Pause after the system refused a connection for want of descriptors or memory; doubled each time up to the longest.
@@ -14,6 +16,25 @@ const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// Connections take three quarters of the descriptors at most: the rest is the application's, for files and databases.
 const DESCRIPTOR_SHARE: [u64; 2] = [3, 4];
+
+/// A time in which nothing is accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pause {
+    /// As many connections are open as may be: until there are fewer than this.
+    UntilFewer(usize),
+    /// The system is out of descriptors or memory: for so long.
+    For(Duration),
+}
+
+impl Pause {
+    /// Ends when the pause is over; `sleep` is the driver's.
+    pub async fn over<S: Future<Output = ()>>(self, drain: Drain, sleep: impl FnOnce(Duration) -> S) {
+        match self {
+            Self::UntilFewer(count) => drain.fewer_than(count).await,
+            Self::For(time) => sleep(time).await,
+        }
+    }
+}
 
 /// The policy for one listening socket of a worker.
 #[derive(Debug, Clone)]
@@ -47,8 +68,9 @@ impl AcceptPause {
         open < self.bound
     }
 
-    /// The worker is full: nothing is to be accepted until fewer than the returned number of connections are open.
-    pub fn full(&self) -> usize {
+    /// The worker is full.
+    #[must_use]
+    pub fn full(&self) -> Pause {
         self.scoreboard.own().add(Counter::AcceptPauses, 1);
         if self.told.replace(Told::Once) == Told::NotYet {
             tracing::warn!(
@@ -57,7 +79,7 @@ impl AcceptPause {
                 self.bound
             );
         }
-        self.bound
+        Pause::UntilFewer(self.bound)
     }
 
     /// A connection was accepted.
@@ -65,8 +87,9 @@ impl AcceptPause {
         self.exhausted = None;
     }
 
-    /// The system refused: nothing is to be accepted for the returned time.
-    pub fn exhausted(&mut self, error: &io::Error) -> Duration {
+    /// The system refused.
+    #[must_use]
+    pub fn exhausted(&mut self, error: &io::Error) -> Pause {
         let pause = match self.exhausted {
             Some(pause) => (pause * 2).min(LONGEST_PAUSE),
             None => {
@@ -75,7 +98,7 @@ impl AcceptPause {
             }
         };
         self.exhausted = Some(pause);
-        pause
+        Pause::For(pause)
     }
 }
 
@@ -91,7 +114,7 @@ mod tests {
 
     use protocol::{defaults, scoreboard::Counter};
 
-    use super::{AcceptPause, bound};
+    use super::{AcceptPause, Pause, bound};
     use crate::scoreboard_mapping::Scoreboard;
 
     #[test]
@@ -109,7 +132,7 @@ mod tests {
         http.connections = 2;
         let pause = AcceptPause::new(&http, scoreboard);
         assert_eq!([0, 1, 2].map(|open| pause.has_room(open)), [true, true, false]);
-        assert_eq!(pause.full(), 2);
+        assert_eq!(pause.full(), Pause::UntilFewer(2));
         assert_eq!(scoreboard.own().get(Counter::AcceptPauses), 1);
     }
 
@@ -117,10 +140,14 @@ mod tests {
     fn an_exhausted_system_is_asked_less_and_less_often() {
         let mut pause = AcceptPause::new(&defaults::HTTP, Scoreboard::private().unwrap());
         let error = io::Error::from(io::ErrorKind::OutOfMemory);
-        let pauses: Vec<Duration> = (0..9).map(|_| pause.exhausted(&error)).collect();
+        let mut next = || match pause.exhausted(&error) {
+            Pause::For(time) => time,
+            Pause::UntilFewer(count) => panic!("no bound was met, not {count}"),
+        };
+        let pauses: Vec<Duration> = (0..9).map(|_| next()).collect();
         assert!(pauses.is_sorted());
         assert_eq!((pauses[0], pauses[8]), (Duration::from_millis(10), Duration::from_secs(1)));
         pause.accepted();
-        assert_eq!(pause.exhausted(&error), Duration::from_millis(10));
+        assert_eq!(pause.exhausted(&error), Pause::For(Duration::from_millis(10)));
     }
 }

@@ -1,19 +1,11 @@
 //! Accepts connections in the reactor and hands each to the engine, by the same policy of fairness as every other worker.
 
-use std::{
-    cell::RefCell,
-    future::poll_fn,
-    io,
-    pin::Pin,
-    rc::Rc,
-    task::Poll,
-    time::{Duration, Instant},
-};
+use std::{cell::RefCell, future::poll_fn, io, pin::Pin, rc::Rc, task::Poll, time::Instant};
 
 use hyper::rt::{Sleep, Timer};
 use nix::sys::socket::{setsockopt, sockopt::TcpNoDelay};
 use worker::{
-    accept_pause::AcceptPause,
+    accept_pause::{AcceptPause, Pause},
     accepted::{AcceptFailure, classify, tcp_peer, unix_peer},
     fair_accept::{AcceptTurn, FairAccept},
     inherited_sockets::{Accepted, Listener},
@@ -95,10 +87,8 @@ enum Pass {
     LeftToSibling,
     /// Enough for one turn.
     Full,
-    /// As many connections are open as may be: nothing is accepted until there are fewer than this.
-    AtBound(usize),
-    /// The system is out of descriptors or memory: nothing is accepted for this time.
-    Exhausted(Duration),
+    /// Nothing is accepted for a while.
+    Paused(Pause),
 }
 
 /// What a waiting acceptor woke up for.
@@ -122,11 +112,10 @@ async fn run<S: Served>(acceptor: Rc<RefCell<Acceptor<S>>>) {
                 }
             }
             Pass::Full => yield_once().await,
-            Pass::AtBound(count) => {
-                let room = acceptor.borrow().serving.service.drain().fewer_than(count);
-                rest(&acceptor, room).await;
+            Pass::Paused(pause) => {
+                let drain = acceptor.borrow().serving.service.drain().clone();
+                rest(&acceptor, pause.over(drain, |time| Handle.sleep(time))).await;
             }
-            Pass::Exhausted(pause) => rest(&acceptor, Handle.sleep(pause)).await,
         }
     }
 }
@@ -190,7 +179,7 @@ impl<S: Served> Acceptor<S> {
     fn accept_some(&mut self) -> Pass {
         for _ in 0..ACCEPTS_PER_TURN {
             if !self.pause.has_room(self.serving.service.drain().connections()) {
-                return Pass::AtBound(self.pause.full());
+                return Pass::Paused(self.pause.full());
             }
             if self.fairness.turn() == AcceptTurn::Theirs {
                 return Pass::LeftToSibling;
@@ -207,7 +196,7 @@ impl<S: Served> Acceptor<S> {
                         return Pass::Empty;
                     }
                     AcceptFailure::OneConnection => {}
-                    AcceptFailure::System => return Pass::Exhausted(self.pause.exhausted(&error)),
+                    AcceptFailure::System => return Pass::Paused(self.pause.exhausted(&error)),
                 },
             }
         }

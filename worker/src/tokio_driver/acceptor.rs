@@ -1,6 +1,6 @@
 //! Accepts connections and hands each to the engine: one task a listening socket, all obeying the same policy of fairness.
 
-use std::{io, rc::Rc, time::Duration};
+use std::{io, rc::Rc};
 
 use nix::sys::socket::{setsockopt, sockopt::TcpNoDelay};
 use tokio::{
@@ -13,7 +13,7 @@ use tokio::{
 use worker_server::{App, Connection, ConnectionInfo, Peer, Scheme, Service};
 
 use crate::{
-    accept_pause::AcceptPause,
+    accept_pause::{AcceptPause, Pause},
     accepted::{AcceptFailure, classify, tcp_peer, unix_peer},
     error::{StartError, StartErrorKind},
     fair_accept::{AcceptTurn, FairAccept},
@@ -85,10 +85,8 @@ enum Pass {
     LeftToSibling,
     /// Enough for one turn.
     Full,
-    /// As many connections are open as may be: nothing is accepted until there are fewer than this.
-    AtBound(usize),
-    /// The system is out of descriptors or memory: nothing is accepted for this time.
-    Exhausted(Duration),
+    /// Nothing is accepted for a while.
+    Paused(Pause),
 }
 
 impl<A: App> Acceptor<A> {
@@ -122,17 +120,11 @@ impl<A: App> Acceptor<A> {
                 Pass::Empty => None,
                 Pass::LeftToSibling => Some(Instant::now() + self.fairness.deferral()),
                 Pass::Full => Some(Instant::now()),
-                Pass::AtBound(count) => {
-                    let room = self.service.drain().fewer_than(count);
+                Pass::Paused(pause) => {
+                    let over = pause.over(self.service.drain().clone(), sleep);
                     tokio::select! {
                         _sender_is_gone = stopped.changed() => break,
-                        () = self.rest(room) => Some(Instant::now()),
-                    }
-                }
-                Pass::Exhausted(pause) => {
-                    tokio::select! {
-                        _sender_is_gone = stopped.changed() => break,
-                        () = self.rest(sleep(pause)) => Some(Instant::now()),
+                        () = self.rest(over) => Some(Instant::now()),
                     }
                 }
             };
@@ -144,7 +136,7 @@ impl<A: App> Acceptor<A> {
     fn accept_some(&mut self) -> Pass {
         for _ in 0..ACCEPTS_PER_TURN {
             if !self.pause.has_room(self.service.drain().connections()) {
-                return Pass::AtBound(self.pause.full());
+                return Pass::Paused(self.pause.full());
             }
             if self.fairness.turn() == AcceptTurn::Theirs {
                 return Pass::LeftToSibling;
@@ -161,7 +153,7 @@ impl<A: App> Acceptor<A> {
                         return Pass::Empty;
                     }
                     AcceptFailure::OneConnection => {}
-                    AcceptFailure::System => return Pass::Exhausted(self.pause.exhausted(&error)),
+                    AcceptFailure::System => return Pass::Paused(self.pause.exhausted(&error)),
                 },
             }
         }
