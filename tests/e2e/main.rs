@@ -25,6 +25,7 @@ mod footprint;
 mod hang;
 mod http2;
 mod http_probes;
+mod lifespan;
 mod limits;
 mod main_job;
 mod options;

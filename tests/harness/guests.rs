@@ -40,6 +40,8 @@ impl Guest {
     pub const HANGS_ON_IMPORT: Self = Self { name: "hangs_on_import" };
     /// Reports that its lifespan start-up failed.
     pub const FAILS_STARTUP: Self = Self { name: "fails_startup" };
+    /// Applications whose lifespan goes wrong in one way each.
+    pub const LIFESPAN_CORNERS: Self = Self { name: "lifespan_corners" };
     /// Leaves the process on import.
     pub const EXITS_ON_IMPORT: Self = Self { name: "exits_on_import" };
     /// Dies shortly after it became ready, unless the file `survivor` names its process.

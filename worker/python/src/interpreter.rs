@@ -40,6 +40,9 @@ use crate::{
 
 /// What the shutdown gets at least, when the drain has used up the grace.
 const SHORTEST_SHUTDOWN: Duration = Duration::from_millis(100);
+/// What is kept, at most, of a worker's time to leave for what comes after the application's shutdown: one that hangs is told of before the
+/// process is killed. Cancelling tasks and closing the loop take milliseconds.
+const AFTER_SHUTDOWN: Duration = Duration::from_secs(1);
 
 /// Serves until told to leave; returns the exit code. On the main thread.
 pub(crate) fn main(py: Python<'_>) -> i32 {
@@ -432,7 +435,8 @@ fn shut_down(py: Python<'_>, lifespan: &mut Lifespan, event_loop: &Bound<'_, PyA
             log_error(py, what, error);
         }
     };
-    complain("The application's shutdown failed", lifespan.stop(event_loop, time_left()));
+    let for_shutdown = time_left() - (time_left() / 5.0).min(AFTER_SHUTDOWN.as_secs_f64());
+    complain("The application's shutdown failed", lifespan.stop(event_loop, for_shutdown));
     complain("Tasks could not be cancelled", lifespan.cancel_all(event_loop, time_left()));
     complain("Asynchronous generators could not be closed", close_generators(event_loop, time_left()));
     complain("Output could not be flushed", flush_output(py));

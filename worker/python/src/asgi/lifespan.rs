@@ -1,7 +1,12 @@
 //! Drives the lifespan of the application (`lifespan.py`) and judges how its start-up ended.
 
 use protocol::settings::Lifespan as LifespanMode;
-use pyo3::{Bound, Py, PyAny, PyErr, PyResult, Python, prelude::PyAnyMethods, types::PyModule};
+use pyo3::{
+    Bound, Py, PyAny, PyErr, PyResult, Python,
+    exceptions::PySystemExit,
+    prelude::{PyAnyMethods, PyDictMethods},
+    types::{PyDict, PyModule},
+};
 
 /// The lifespan of one application.
 pub(crate) struct Lifespan {
@@ -45,7 +50,7 @@ impl Lifespan {
         };
         let state = match &object {
             Some(object) => object.getattr("state")?,
-            None => pyo3::types::PyDict::new(py).into_any(),
+            None => PyDict::new(py).into_any(),
         };
         Ok(Self { module: module.unbind(), object: object.map(Bound::unbind), state: state.unbind() })
     }
@@ -74,11 +79,15 @@ impl Lifespan {
         let error = object.getattr("error")?;
         let outcome =
             if error.is_none() { StartUp::Unfinished } else { StartUp::Raised(PyErr::from_value(error)) };
-        Ok(match mode {
-            LifespanMode::On => outcome,
-            LifespanMode::Auto | LifespanMode::Off => {
+        let asked =
+            if object.getattr("startup_sent")?.is_truthy()? { Asked::ToStart } else { Asked::Nothing };
+        Ok(match (mode, outcome) {
+            (LifespanMode::On, outcome) => outcome,
+            // It means the process, not the lifespan.
+            (_, StartUp::Raised(error)) if error.is_instance_of::<PySystemExit>(py) => StartUp::Raised(error),
+            (LifespanMode::Auto | LifespanMode::Off, outcome) => {
                 self.object = None;
-                explain_absence(py, outcome);
+                explain_absence(py, outcome, asked);
                 StartUp::Complete
             }
         })
@@ -115,20 +124,39 @@ impl Lifespan {
     }
 }
 
-/// Says why an application is served without lifespan: it may be a start-up that failed. The traceback only for who debugs.
-fn explain_absence(py: Python<'_>, outcome: StartUp) {
+/// What an application had been told when it raised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    /// Only that there is a lifespan.
+    Nothing,
+    /// To start.
+    ToStart,
+}
+
+/// Says why an application is served without lifespan, as the contract wants it. One that had been told to start did not fail for want of
+/// knowing a lifespan: that is shown in full, else only to who debugs.
+fn explain_absence(py: Python<'_>, outcome: StartUp, asked: Asked) {
     let StartUp::Raised(error) = outcome else { return };
+    let place = match asked {
+        Asked::Nothing => "on the lifespan scope",
+        Asked::ToStart => "in its start-up",
+    };
     let message = format!(
-        "The application raised {} on the lifespan scope and is served without lifespan (--lifespan on makes this an error, \
-         --lifespan off silences it)",
+        "The application raised {} {place} and is served without lifespan (--lifespan on makes this an error, --lifespan off \
+         silences it)",
         crate::failure::summary(py, &error)
     );
     let log = || -> PyResult<()> {
         let logger = py.import("logging")?.call_method1("getLogger", ("supervise.error",))?;
-        logger.call_method1("info", (message,))?;
-        let keywords = pyo3::types::PyDict::new(py);
-        pyo3::types::PyDictMethods::set_item(&keywords, "exc_info", error.into_value(py))?;
-        logger.call_method("debug", ("The exception on the lifespan scope",), Some(&keywords))?;
+        let keywords = PyDict::new(py);
+        keywords.set_item("exc_info", error.into_value(py))?;
+        match asked {
+            Asked::Nothing => {
+                logger.call_method1("info", (message,))?;
+                logger.call_method("debug", ("The exception on the lifespan scope",), Some(&keywords))?;
+            }
+            Asked::ToStart => _ = logger.call_method("error", (message,), Some(&keywords))?,
+        }
         Ok(())
     };
     if let Err(failure) = log() {
