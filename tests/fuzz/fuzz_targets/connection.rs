@@ -1,11 +1,14 @@
 //! A whole connection with an app behind it that reads every body: never a panic, always rest, and the client reads the same however
 //! its bytes were cut into reads. The first byte says how they are cut. (An app that replies early may be faster than a broken body.)
+//! Over HTTP/2 there is no same: window updates and answers to PING are written when there is time for them.
 #![no_main]
 
 #[path = "../../../worker/server/tests/support/mod.rs"]
 mod support;
 
 use support::{Rig, apps};
+
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 fn play<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> String {
     let mut rig = Rig::new(apps::describing());
@@ -20,5 +23,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let Some((&cut, bytes)) = bytes.split_first() else { return };
     let whole = play(std::iter::once(bytes));
     let cut = play(bytes.chunks(usize::from(cut) + 1));
-    assert_eq!(whole, cut, "{}", bytes.escape_ascii());
+    if !bytes.starts_with(HTTP2_PREFACE) {
+        assert_eq!(whole, cut, "{}", bytes.escape_ascii());
+    }
 });
