@@ -1,5 +1,6 @@
 //! The shell around the law of supervision: parse, settle, bind, run. The only file that knows all rooms of this crate.
 
+pub mod activation;
 pub mod certificates;
 pub mod cli;
 pub mod commands;
@@ -48,11 +49,12 @@ use nix::sys::{
 use protocol::settings::{Application, wsgi::WorkerClass};
 use tokio::sync::mpsc;
 
+use activation::{Activation, HandedSocket};
 use certificates::Certificates;
 use cli::{Cli, Command, RunOptions};
 use config::{
     Sources,
-    settings::{MetricsSetting, Settings, StandardOutput, Surroundings},
+    settings::{MetricsSetting, Settings, SocketOrigin, StandardOutput, Surroundings},
 };
 use error::{ExitStatus, Expected, ExpectedError};
 use event_loop::{EventLoop, Start};
@@ -76,10 +78,11 @@ pub fn main() -> ExitCode {
         }
     };
     let done = match cli.command {
-        Some(Command::CheckConfig(options)) => {
-            sources(options).and_then(|sources| commands::check_config::run(&sources)).map_err(tell)
-        }
-        None => sources(cli.run).map_err(tell).and_then(|sources| serve(sources, began)),
+        Some(Command::CheckConfig(options)) => surroundings()
+            .map(|surroundings| Sources::new(options, surroundings))
+            .and_then(|sources| commands::check_config::run(&sources))
+            .map_err(tell),
+        None => serve(cli.run, began),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -94,13 +97,17 @@ fn tell(error: ExpectedError) -> ExitStatus {
 }
 
 /// Errors are told where they belong: before the log has begun on stderr, after that in the log, which cannot block.
-fn serve(sources: Sources, began: Instant) -> Result<(), ExitStatus> {
+fn serve(options: RunOptions, began: Instant) -> Result<(), ExitStatus> {
     let prepared = signals::block().and_then(|()| processes::take_over_inheritance());
     prepared.map_err(|error| tell(system_error("prepare the process", &error)))?;
+    let mut surroundings = surroundings().map_err(tell)?;
+    let activation = Activation::take(&surroundings.variables).map_err(tell)?;
+    surroundings.handed = activation.addresses();
+    let sources = Sources::new(options, surroundings);
     let settings = sources.settle().map_err(tell)?;
     let log = Log::start(settings.log_level.0, settings.log_format)
         .map_err(|error| tell(system_error("start the log", &error)))?;
-    let outcome = run(sources, settings, began);
+    let outcome = run(sources, settings, activation, began);
     if let Err(error) = &outcome {
         log.report(error);
     }
@@ -108,8 +115,10 @@ fn serve(sources: Sources, began: Instant) -> Result<(), ExitStatus> {
     outcome.map_err(|error| error.exit)
 }
 
-fn run(sources: Sources, settings: Settings, began: Instant) -> Expected<()> {
-    refuse_socket_activation()?;
+fn run(sources: Sources, settings: Settings, activation: Activation, began: Instant) -> Expected<()> {
+    if let Some(remark) = &activation.remark {
+        tracing::warn!(event = "remark", "{remark}");
+    }
     let worker_program = worker_program()?;
     raise_descriptor_limit();
     if let Some(mask) = settings.umask {
@@ -121,7 +130,7 @@ fn run(sources: Sources, settings: Settings, began: Instant) -> Expected<()> {
     }
     let generation = Generation::prepare(settings, None)?;
     let settings = &generation.settings;
-    let listeners = bind_all(settings)?;
+    let listeners = listen(settings, activation.sockets)?;
     let metrics = bind_metrics(&settings.metrics)?;
     let pid_file = settings.pid_file.as_deref().map(PidFile::write).transpose()?;
     introduce(&generation, &sources, &listeners, metrics.as_ref());
@@ -152,7 +161,7 @@ fn run(sources: Sources, settings: Settings, began: Instant) -> Expected<()> {
     outcome
 }
 
-fn sources(options: RunOptions) -> Expected<Sources> {
+fn surroundings() -> Expected<Surroundings> {
     let directory =
         std::env::current_dir().map_err(|error| system_error("find the working directory", &error))?;
     let text =
@@ -162,22 +171,11 @@ fn sources(options: RunOptions) -> Expected<Sources> {
     let cores = cores.map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(u32::MAX));
     let stdout =
         if std::io::stdout().is_terminal() { StandardOutput::Terminal } else { StandardOutput::Elsewhere };
-    Ok(Sources::new(options, Surroundings { variables, directory, cores, stdout }))
+    Ok(Surroundings { variables, directory, cores, stdout, handed: Vec::new() })
 }
 
 fn system_error(what: &str, error: &std::io::Error) -> ExpectedError {
     ExpectedError::new("system", ExitStatus::OsError, format!("cannot {what}: {error}"))
-}
-
-/// systemd's sockets would be left unused, and ours would be taken: better a word.
-fn refuse_socket_activation() -> Expected<()> {
-    let for_us = std::env::var("LISTEN_PID").is_ok_and(|pid| pid == std::process::id().to_string());
-    if !for_us {
-        return Ok(());
-    }
-    let message = "socket activation (LISTEN_FDS) is not there yet";
-    Err(ExpectedError::new("bind/activation", ExitStatus::Usage, message)
-        .help("remove the .socket unit and use --bind; supervise holds its sockets over every reload"))
 }
 
 /// The `worker` program beside this one, by a path read once: after an upgrade the link to ourselves says "(deleted)".
@@ -202,16 +200,21 @@ fn raise_descriptor_limit() {
     }
 }
 
-fn bind_all(settings: &Settings) -> Expected<Vec<Listener>> {
+fn listen(settings: &Settings, handed: Vec<HandedSocket>) -> Expected<Vec<Listener>> {
     let all: Vec<_> = settings.bind.iter().chain(&settings.insecure_bind).cloned().collect();
     let scheme = if settings.tls_files.is_some() { Scheme::Https } else { Scheme::Http };
     let access = Access::find(&settings.unix_socket)?;
-    let secured = settings.bind.iter().map(|address| Listener::bind(address, &all, scheme, access));
-    secured
-        .chain(
-            settings.insecure_bind.iter().map(|address| Listener::bind(address, &all, Scheme::Http, access)),
-        )
-        .collect()
+    let bind = |address, scheme| Listener::bind(address, &all, scheme, access);
+    let mut listeners: Vec<Listener> = match settings.sockets {
+        SocketOrigin::Bound => {
+            settings.bind.iter().map(|address| bind(address, scheme)).collect::<Expected<_>>()?
+        }
+        SocketOrigin::Handed => handed.into_iter().map(|socket| Listener::handed(socket, scheme)).collect(),
+    };
+    for address in &settings.insecure_bind {
+        listeners.push(bind(address, Scheme::Http)?);
+    }
+    Ok(listeners)
 }
 
 fn bind_metrics(setting: &MetricsSetting) -> Expected<Option<Listener>> {
@@ -275,7 +278,13 @@ fn introduce(generation: &Generation, sources: &Sources, listeners: &[Listener],
         }
     }
     for listener in listeners {
-        tracing::info!(event = "listening", url = listener.url(), "listening on {}", listener.url());
+        let url = listener.url();
+        match listener.handed_as() {
+            None => tracing::info!(event = "listening", url, "listening on {url}"),
+            Some(name) => {
+                tracing::info!(event = "listening", url, name, "listening on {url} (handed over: {name})");
+            }
+        }
     }
     if let Some(metrics) = metrics {
         let url = format!("{}/metrics", metrics.url());

@@ -5,15 +5,16 @@ mod unix_socket;
 
 use std::{
     io,
-    net::{SocketAddr, ToSocketAddrs},
+    net::{IpAddr, SocketAddr, ToSocketAddrs},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 
 pub use self::unix_socket::Access;
 use self::unix_socket::SocketPath;
 use crate::{
+    activation::HandedSocket,
     config::values::BindAddress,
     error::{ExitStatus, Expected, ExpectedError},
     port_holder,
@@ -51,6 +52,11 @@ pub struct Listener {
 enum Bound {
     Tcp(SocketAddr),
     Unix(SocketPath),
+    /// By whoever started us, who will go on listening there: its path, if it has one, is not ours to remove.
+    Handed {
+        address: BindAddress,
+        name: Option<String>,
+    },
 }
 
 impl Listener {
@@ -74,14 +80,43 @@ impl Listener {
         Ok(Self { scheme, socket, bound })
     }
 
+    /// A socket that was handed over. It gets what our own have, except for its queue, whose length its maker has chosen.
+    #[must_use]
+    pub fn handed(handed: HandedSocket, scheme: Scheme) -> Self {
+        let HandedSocket { name, address, socket } = handed;
+        if let BindAddress::Tcp { host, .. } = &address {
+            let tcp = SockRef::from(&socket);
+            // They spare memory and time; without them it is served as well.
+            let _spared = tcp.set_tcp_notsent_lowat(UNSENT_BYTES);
+            if host.parse::<IpAddr>().is_ok_and(|host| host.is_loopback()) {
+                let _spared = tcp.set_tcp_congestion(LOOPBACK_CONGESTION_CONTROL);
+            }
+        }
+        Self { scheme, socket, bound: Bound::Handed { address, name } }
+    }
+
+    /// How whoever handed the socket over calls it; nothing for one that we bound.
+    #[must_use]
+    pub fn handed_as(&self) -> Option<&str> {
+        match &self.bound {
+            Bound::Tcp(_) | Bound::Unix(_) => None,
+            Bound::Handed { name, .. } => Some(name.as_deref().unwrap_or("no name")),
+        }
+    }
+
     /// As people and tests read it: `http://127.0.0.1:8000`, `unix:/run/app.sock`.
     #[must_use]
     pub fn url(&self) -> String {
+        let scheme = match self.scheme {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        };
         match &self.bound {
-            Bound::Tcp(address) => match self.scheme {
-                Scheme::Http => format!("http://{address}"),
-                Scheme::Https => format!("https://{address}"),
-            },
+            Bound::Tcp(address) => format!("{scheme}://{address}"),
+            Bound::Handed { address: address @ BindAddress::Tcp { .. }, .. } => {
+                format!("{scheme}://{address}")
+            }
+            Bound::Handed { address: BindAddress::Unix(path), .. } => format!("unix:{}", path.display()),
             Bound::Unix(path) => format!("unix:{}", path.display()),
         }
     }

@@ -25,7 +25,10 @@ use nix::{
 };
 use supervisor_fleet::Exit;
 
-use crate::proc_files::{self, ProcessStat};
+use crate::{
+    activation,
+    proc_files::{self, ProcessStat},
+};
 
 /// Puts the process into the state that everything else here expects, whatever its parent left: default dispositions
 /// (nohup and cron ignore some, an ignored SIGCHLD would reap our workers behind our back), no inherited descriptor that
@@ -96,8 +99,10 @@ impl Process {
     pub fn spawn(plan: ProcessPlan<'_>) -> io::Result<Self> {
         let mut command = Command::new(plan.program);
         command.arg0(plan.name).args(plan.arguments).envs(plan.environment).current_dir(&plan.directory);
-        // What opens the keys of certificates is no business of the application.
-        command.env_remove("SUPERVISE_KEYFILE_PASSWORD");
+        // What opens the keys of certificates is no business of the application, and the sockets of systemd are ours.
+        for name in ["SUPERVISE_KEYFILE_PASSWORD"].iter().chain(&activation::VARIABLES) {
+            command.env_remove(name);
+        }
         // A background group that reads the terminal would be stopped by it.
         command.stdin(Stdio::null());
         let inherited: Vec<RawFd> = plan.inherited.iter().map(AsRawFd::as_raw_fd).collect();
@@ -210,6 +215,19 @@ fn open_pidfd(pid: Pid) -> io::Result<OwnedFd> {
         Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
         Ok(_) | Err(_) => Err(io::Error::last_os_error()),
     }
+}
+
+/// Takes over a descriptor that this process was started with.
+///
+/// # Errors
+/// It is not open.
+pub fn adopt_descriptor(number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: asks for flags, and changes nothing, whatever the number is.
+    if unsafe { libc::fcntl(number, libc::F_GETFD) } == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: it is open, and whoever started this process left it to us: the caller takes each number once, before it opens others.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
 /// In the child, right before exec: std passes our signal mask on, which blocks what the worker must hear; and only what the plan

@@ -94,6 +94,7 @@ mod tests {
             directory: std::env::temp_dir(),
             cores: 1,
             stdout: StandardOutput::Elsewhere,
+            handed: Vec::new(),
         };
         let sources = Sources::new(cli.run, surroundings);
         fs::write(&file, first).expect("written");

@@ -33,7 +33,7 @@ fn deployed(name: &str) -> String {
 }
 
 #[test]
-fn systemd_accepts_the_unit() {
+fn systemd_accepts_the_units() {
     let Some(systemd_analyze) = require(Tool::SystemdAnalyze) else { return };
     let _machine = Machine::shared();
     let directory = TestDirectory::new();
@@ -43,10 +43,13 @@ fn systemd_accepts_the_unit() {
     assert!(unit.contains(supervise.to_str().expect("the path is text")), "the unit starts supervise");
     let file = directory.join("supervise.service");
     fs::write(&file, unit).expect("the test's own directory can be written");
-    let output = run(Command::new(systemd_analyze).args(["verify", "--man=no"]).arg(&file));
+    let socket = directory.join("supervise.socket");
+    fs::write(&socket, deployed("systemd/supervise.socket"))
+        .expect("the test's own directory can be written");
+    let output = run(Command::new(systemd_analyze).args(["verify", "--man=no"]).args([&file, &socket]));
     // Only what is said of this unit: systemd also complains of the machine's own units here.
     let said = String::from_utf8_lossy(&output.stderr);
-    let about_ours: Vec<_> = said.lines().filter(|line| line.contains("supervise.service")).collect();
+    let about_ours: Vec<_> = said.lines().filter(|line| line.contains("supervise.s")).collect();
     assert!(output.status.success() && about_ours.is_empty(), "{}: {said}", output.status);
 }
 

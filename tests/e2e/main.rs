@@ -40,6 +40,7 @@ mod pythons;
 mod real_applications;
 mod reload_drops_nothing;
 mod scaling;
+mod socket_activation;
 mod standalone_worker;
 mod stop;
 mod strangers;

@@ -2,13 +2,18 @@
 
 use std::{
     io::{PipeReader, PipeWriter, Write as _},
+    os::fd::OwnedFd,
     path::Path,
     process::{Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
 };
 
+use command_fds::{CommandFdExt, FdMapping};
+
 use crate::{
-    Binaries, Guest, Machine, Output, Python, Server, TestDirectory, binaries, server::MARK, write_atomically,
+    Binaries, Guest, Machine, Output, Python, Server, TestDirectory, binaries,
+    server::{Listens, MARK},
+    write_atomically,
 };
 
 /// What is done with the supervisor's stdout and stderr.
@@ -32,6 +37,7 @@ pub struct ServerBuilder<'m> {
     reading: Reading,
     defaults: Defaults,
     shell_line: Option<&'static str>,
+    handed: Vec<OwnedFd>,
 }
 
 /// Which program is started.
@@ -62,6 +68,7 @@ impl<'m> ServerBuilder<'m> {
             reading: Reading::Always,
             defaults: Defaults::Added,
             shell_line: None,
+            handed: Vec::new(),
         }
     }
 
@@ -98,6 +105,19 @@ impl<'m> ServerBuilder<'m> {
     pub fn after_shell_line(mut self, line: &'static str) -> Self {
         self.shell_line = Some(line);
         self
+    }
+
+    /// Hands descriptors over as systemd hands sockets over: from number 3 up, with the variables of sd_listen_fds(3). The caller
+    /// keeps its own copies, so what listens goes on listening after the server's end.
+    #[must_use]
+    pub fn handed<const N: usize>(mut self, named: [(&str, OwnedFd); N]) -> Self {
+        let names = named.each_ref().map(|(name, _)| *name).join(":");
+        self.handed.extend(named.map(|(_, descriptor)| descriptor));
+        self.after_shell_line(r#"LISTEN_PID=$$ exec "$@""#)
+            .without_defaults()
+            .arguments(["--metrics", "127.0.0.1:0"])
+            .environment("LISTEN_FDS", &N.to_string())
+            .environment("LISTEN_FDNAMES", &names)
     }
 
     /// Uses other programs than the built ones.
@@ -158,6 +178,10 @@ impl<'m> ServerBuilder<'m> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let mark = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let mut command = self.command(&mark);
+        let listens_on =
+            if self.handed.is_empty() { Listens::AtOwnAddress } else { Listens::AtHandedSockets };
+        let handed = (3..).zip(self.handed).map(|(child_fd, parent_fd)| FdMapping { parent_fd, child_fd });
+        command.fd_mappings(handed.collect()).expect("no number is given twice");
         let mut unread = Vec::new();
         match self.reading {
             Reading::Always => {
@@ -176,7 +200,7 @@ impl<'m> ServerBuilder<'m> {
         let stdout = child.stdout.take().map_or_else(Output::unread, Output::collect);
         let log = child.stderr.take().map_or_else(Output::unread, Output::collect);
         let command_line = format!("{command:?}");
-        Server::new(child, [stdout, log], mark, self.directory, command_line, unread)
+        Server::new(child, [stdout, log], mark, self.directory, command_line, unread, listens_on)
     }
 
     fn command(&self, mark: &str) -> Command {

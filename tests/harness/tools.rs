@@ -14,6 +14,8 @@ pub enum Tool {
     Nginx,
     /// Checker of the systemd unit.
     SystemdAnalyze,
+    /// Starts a program with its sockets, at the first connection.
+    SystemdSocketActivate,
     /// Makes the process namespace in which the supervisor is process 1.
     Unshare,
     /// Its smart HTTP server is a CGI program.
@@ -28,11 +30,12 @@ pub enum Tool {
 
 impl Tool {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Prometheus,
         Self::Promtool,
         Self::Nginx,
         Self::SystemdAnalyze,
+        Self::SystemdSocketActivate,
         Self::Unshare,
         Self::Git,
         Self::Curl,
@@ -48,6 +51,7 @@ impl Tool {
             Self::Promtool => "promtool",
             Self::Nginx => "nginx",
             Self::SystemdAnalyze => "systemd-analyze",
+            Self::SystemdSocketActivate => "systemd-socket-activate",
             Self::Unshare => "unshare",
             Self::Git => "git",
             Self::Curl => "curl",
@@ -62,7 +66,7 @@ impl Tool {
         match self {
             Self::Prometheus | Self::Promtool => "apt-get install prometheus",
             Self::Nginx => "apt-get install nginx-light",
-            Self::SystemdAnalyze => "apt-get install systemd",
+            Self::SystemdAnalyze | Self::SystemdSocketActivate => "apt-get install systemd",
             Self::Unshare => "apt-get install util-linux",
             Self::Git => "apt-get install git",
             Self::Curl => "apt-get install curl",

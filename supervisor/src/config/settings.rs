@@ -42,6 +42,8 @@ pub struct Surroundings {
     pub cores: u32,
     /// Where standard output leads.
     pub stdout: StandardOutput,
+    /// Where the sockets listen that were handed over.
+    pub handed: Vec<BindAddress>,
 }
 
 /// Where standard output leads.
@@ -60,6 +62,8 @@ pub struct Settings {
     pub application_name: String,
     /// Where to listen; never empty.
     pub bind: Vec<BindAddress>,
+    /// Whose sockets those of `bind` are.
+    pub sockets: SocketOrigin,
     /// Where plain HTTP is spoken beside TLS.
     pub insecure_bind: Vec<BindAddress>,
     /// Files of certificates and keys; none where every listener is plain.
@@ -86,6 +90,15 @@ pub struct Settings {
     pub log_format: LogFormat,
     /// What the operator should know about these settings, one line each.
     pub remarks: Vec<String>,
+}
+
+/// Whose the sockets are that we listen on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SocketOrigin {
+    /// Ours to bind.
+    Bound,
+    /// Handed over by whoever started us.
+    Handed,
 }
 
 /// Where the numbers are served, and whether somebody asked for that place.
@@ -129,7 +142,7 @@ pub fn settle(raw: RawSettings, surroundings: &Surroundings) -> Expected<Setting
     };
     let pool = pool(&raw, surroundings, &mut remarks)?;
     let application = application(&raw, &directory, pool.workers, &mut remarks)?;
-    let bind = bind(&raw, surroundings)?;
+    let (bind, sockets) = bind(&raw, surroundings)?;
     let tls = tls::settle(&raw, &surroundings.directory, &bind)?;
     let (tls_files, worker_tls) = tls.map(|tls| (tls.files, tls.worker)).unzip();
     let heartbeat_interval_ms = (pool.heartbeat_timeout_ms / 3).clamp(1, LONGEST_HEARTBEAT_INTERVAL_MS);
@@ -162,9 +175,10 @@ pub fn settle(raw: RawSettings, surroundings: &Surroundings) -> Expected<Setting
                 LogFormat::Auto | LogFormat::Text => "text".to_owned(),
             },
         },
-        unix_socket: unix_socket::settle(&raw, &bind)?,
+        unix_socket: unix_socket::settle(&raw, if sockets == SocketOrigin::Bound { &bind } else { &[] })?,
         umask: raw.umask,
         bind,
+        sockets,
         insecure_bind: raw.insecure_bind,
         tls_files,
         pool,
@@ -235,7 +249,25 @@ fn name_for_people(application: &Application) -> String {
     }
 }
 
-fn bind(raw: &RawSettings, surroundings: &Surroundings) -> Expected<Vec<BindAddress>> {
+fn bind(raw: &RawSettings, surroundings: &Surroundings) -> Expected<(Vec<BindAddress>, SocketOrigin)> {
+    if surroundings.handed.is_empty() {
+        return Ok((bind_ourselves(raw, surroundings)?, SocketOrigin::Bound));
+    }
+    // gunicorn lets --bind lose without a word: then an address that somebody wrote down would not be served.
+    if !raw.bind.is_empty() || raw.host.is_some() || raw.port.is_some() {
+        let handed: Vec<_> = surroundings.handed.iter().map(BindAddress::to_string).collect();
+        let message = format!(
+            "--bind and sockets that were handed over (LISTEN_FDS: {}) exclude each other",
+            handed.join(", ")
+        );
+        return Err(ExpectedError::new("bind/activation", ExitStatus::Usage, message)
+            .help("leave --bind, --host and --port out: the addresses stand in the socket unit")
+            .help("or stop and disable the socket unit"));
+    }
+    Ok((surroundings.handed.clone(), SocketOrigin::Handed))
+}
+
+fn bind_ourselves(raw: &RawSettings, surroundings: &Surroundings) -> Expected<Vec<BindAddress>> {
     if !raw.bind.is_empty() {
         return Ok(raw.bind.clone());
     }

@@ -22,6 +22,7 @@ fn settled(flags: &[&str], variables: &[(&str, &str)], yaml: &str) -> Expected<S
         directory: PathBuf::from("/srv"),
         cores: 3,
         stdout: StandardOutput::Elsewhere,
+        handed: Vec::new(),
     };
     let (raw, _) = layers(
         cli.run.settings,

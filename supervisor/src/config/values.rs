@@ -176,7 +176,7 @@ impl FromStr for BindAddress {
         }
         if text.starts_with("fd://") {
             return refuse(
-                "inherited sockets (`fd://`) are not there yet: write `host:port` or `unix:/path`",
+                "sockets that are handed over (LISTEN_FDS) are served without being named: leave --bind out",
             );
         }
         let wrong = || {
