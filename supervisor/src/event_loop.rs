@@ -23,6 +23,7 @@ use crate::{
     stack_dumps::StackDumps,
     status_server::{Answer, Question, Topic},
     story,
+    systemd::{self, Notifier, Standing},
     tally::{ReloadResult, Tally},
     workers::Workers,
 };
@@ -49,6 +50,8 @@ pub struct Start {
     pub signals: Signals,
     /// What came from scrapers and probes.
     pub questions: mpsc::Receiver<Question>,
+    /// Whoever wants to know how things stand.
+    pub notifier: Notifier,
     /// Feeds the jitter of the back-off.
     pub seed: u64,
 }
@@ -76,6 +79,7 @@ pub struct EventLoop {
     workers: Workers,
     signals: Signals,
     questions: mpsc::Receiver<Question>,
+    notifier: Notifier,
     tally: Tally,
     dumps: StackDumps,
     events: VecDeque<EventKind>,
@@ -100,6 +104,7 @@ impl EventLoop {
             workers: start.workers,
             signals: start.signals,
             questions: start.questions,
+            notifier: start.notifier,
             tally: Tally::new(),
             dumps: StackDumps::default(),
             events: VecDeque::new(),
@@ -129,7 +134,13 @@ impl EventLoop {
             // Before any deadline fires, so that no worker is blamed for a message that lay unread.
             self.take_worker_events();
             self.fire_deadlines();
+            self.notifier.turn(self.standing(), self.now());
         }
+    }
+
+    fn standing(&self) -> Standing {
+        let (ready, wanted) = (self.fleet.ready(), self.fleet.wanted());
+        Standing { ready, wanted, generation: self.fleet.generation().0 }
     }
 
     fn now(&self) -> Moment {
@@ -217,12 +228,16 @@ impl EventLoop {
                     self.generations.insert(*generation, proposed);
                 }
             }
-            Notice::ReloadDone { .. } => self.tally.reloaded(ReloadResult::Ok),
-            Notice::ReloadFailed { .. } => self.tally.reloaded(ReloadResult::Failed),
+            Notice::ReloadDone { .. } => self.reloaded(ReloadResult::Ok, systemd::Reloaded::Done),
+            Notice::ReloadFailed { worker, .. } => {
+                let said = self.workers.get_mut(*worker).and_then(|live| live.failure.clone());
+                let why = format!("reload failed: {}", said.as_deref().unwrap_or("the log says why"));
+                self.reloaded(ReloadResult::Failed, systemd::Reloaded::Not(&why));
+            }
             Notice::ReloadSuperseded { .. } => self.tally.reloaded(ReloadResult::Superseded),
-            Notice::Stopping { .. } => self.workers.close_listeners(),
+            Notice::Stopping { .. } => self.begin_to_stop(),
+            Notice::AllReady => self.notifier.ready(self.standing(), self.now()),
             Notice::BackedOff { .. }
-            | Notice::AllReady
             | Notice::Unresponsive { .. }
             | Notice::BootTimedOut { .. }
             | Notice::DrainTimedOut { .. }
@@ -233,6 +248,19 @@ impl EventLoop {
         }
         let now = self.now();
         story::tell_notice(&notice, &mut self.workers, self.fleet.ready(), now);
+    }
+
+    fn reloaded(&mut self, result: ReloadResult, how: systemd::Reloaded<'_>) {
+        self.tally.reloaded(result);
+        let (standing, now) = (self.standing(), self.now());
+        self.notifier.reloaded(how, standing, now);
+    }
+
+    fn begin_to_stop(&mut self) {
+        self.workers.close_listeners();
+        let graceful =
+            self.generations.values().map(|generation| generation.settings.pool.graceful_timeout_ms);
+        self.notifier.stopping(graceful.max().unwrap_or(0), self.now());
     }
 
     fn note_ready(&mut self, worker: WorkerId) {
@@ -298,6 +326,7 @@ impl EventLoop {
             tracing::warn!(event = "reload.ignored", "SIGHUP is ignored: the program stops");
             return;
         }
+        self.notifier.reloading(self.now());
         let newest = self.generations.values().next_back();
         match newest.map(|running| reload::decide(&self.sources, running)) {
             Some(Decision::Go(generation)) => {
@@ -306,7 +335,8 @@ impl EventLoop {
                 self.apply(EventKind::Reload { settings: pool });
             }
             Some(Decision::Refuse { why, detail }) => {
-                self.tally.reloaded(ReloadResult::Rejected);
+                let told = format!("reload rejected: {why}");
+                self.reloaded(ReloadResult::Rejected, systemd::Reloaded::Not(&told));
                 let message = format!("reload rejected, everything stays as it is: {why}");
                 tracing::error!(event = "reload.rejected", detail, "{message}");
             }
@@ -349,7 +379,12 @@ impl EventLoop {
     }
 
     fn next_deadline(&self) -> Option<Moment> {
-        let mine = [self.workers.next_deadline(), self.dumps.next_deadline(), self.certificates_due];
+        let mine = [
+            self.workers.next_deadline(),
+            self.dumps.next_deadline(),
+            self.certificates_due,
+            self.notifier.next_deadline(),
+        ];
         mine.into_iter().chain([self.fleet.next_deadline()]).flatten().min()
     }
 

@@ -27,6 +27,7 @@ pub mod spelling;
 pub mod stack_dumps;
 pub mod status_server;
 pub mod story;
+pub mod systemd;
 pub mod tally;
 pub mod watch;
 pub mod workers;
@@ -63,6 +64,7 @@ use listeners::{Access, Listener, Scheme};
 use logging::Log;
 use pid_file::PidFile;
 use signals::Signals;
+use systemd::Notifier;
 use workers::Workers;
 
 /// The program: from the command line to the exit code.
@@ -128,6 +130,7 @@ fn run(sources: Sources, settings: Settings, activation: Activation, began: Inst
     if let Some(path) = &settings.pid_file {
         PidFile::check(path)?;
     }
+    let notifier = Notifier::new(sources.variables());
     let generation = Generation::prepare(settings, None)?;
     let settings = &generation.settings;
     let listeners = listen(settings, activation.sockets)?;
@@ -149,7 +152,7 @@ fn run(sources: Sources, settings: Settings, activation: Activation, began: Inst
         let workers =
             Workers::new(worker_program, listeners).map_err(|error| system_error("share memory", &error))?;
         let seed = RandomState::new().build_hasher().finish();
-        let start = Start { began, sources, generation, workers, signals, questions, seed };
+        let start = Start { began, sources, generation, workers, signals, questions, notifier, seed };
         // The sender stays alive, so that a run without metrics does not see a closed channel.
         let outcome = EventLoop::new(start).run().await;
         drop(asker);

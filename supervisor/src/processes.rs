@@ -28,6 +28,7 @@ use supervisor_fleet::Exit;
 use crate::{
     activation,
     proc_files::{self, ProcessStat},
+    systemd,
 };
 
 /// Puts the process into the state that everything else here expects, whatever its parent left: default dispositions
@@ -99,8 +100,10 @@ impl Process {
     pub fn spawn(plan: ProcessPlan<'_>) -> io::Result<Self> {
         let mut command = Command::new(plan.program);
         command.arg0(plan.name).args(plan.arguments).envs(plan.environment).current_dir(&plan.directory);
-        // What opens the keys of certificates is no business of the application, and the sockets of systemd are ours.
-        for name in ["SUPERVISE_KEYFILE_PASSWORD"].iter().chain(&activation::VARIABLES) {
+        // What opens the keys of certificates is no business of the application, and what systemd says is for us.
+        for name in
+            ["SUPERVISE_KEYFILE_PASSWORD"].iter().chain(&activation::VARIABLES).chain(&systemd::VARIABLES)
+        {
             command.env_remove(name);
         }
         // A background group that reads the terminal would be stopped by it.

@@ -28,6 +28,7 @@ mod http_probes;
 mod lifespan;
 mod limits;
 mod main_job;
+mod notifications;
 mod options;
 mod orphan;
 mod permissions;

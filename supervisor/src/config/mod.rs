@@ -82,6 +82,12 @@ impl Sources {
         }
     }
 
+    /// The process's environment.
+    #[must_use]
+    pub fn variables(&self) -> &BTreeMap<String, String> {
+        &self.surroundings.variables
+    }
+
     /// Applications that are in sight.
     #[must_use]
     pub fn candidates(&self) -> Vec<String> {
