@@ -207,7 +207,7 @@ impl EventLoop {
                 self.dumps.settle(worker, &mut gone);
                 self.tally.exited(worker, &gone, reason);
                 // What ends the program is told once, at its end.
-                let ends_the_run = reason == ExitReason::BootFailed && self.fleet.phase() != Phase::Running;
+                let ends_the_run = reason == ExitReason::BootFailed && self.fleet.phase() == Phase::Stopping;
                 let said = gone.failure.clone();
                 gone.failure = gone.failure.filter(|_| !ends_the_run);
                 story::tell_exit(&mut gone, reason, exit, now);
@@ -235,7 +235,11 @@ impl EventLoop {
                 self.reloaded(ReloadResult::Failed, systemd::Reloaded::Not(&why));
             }
             Notice::ReloadSuperseded { .. } => self.tally.reloaded(ReloadResult::Superseded),
-            Notice::Stopping { .. } => self.begin_to_stop(),
+            Notice::Leaving { delay_ms } => self.tell_of_stop(*delay_ms),
+            Notice::Stopping { .. } => {
+                self.workers.close_listeners();
+                self.tell_of_stop(0);
+            }
             Notice::AllReady => self.notifier.ready(self.standing(), self.now()),
             Notice::BackedOff { .. }
             | Notice::Unresponsive { .. }
@@ -256,11 +260,10 @@ impl EventLoop {
         self.notifier.reloaded(how, standing, now);
     }
 
-    fn begin_to_stop(&mut self) {
-        self.workers.close_listeners();
+    fn tell_of_stop(&mut self, delay_ms: u64) {
         let graceful =
             self.generations.values().map(|generation| generation.settings.pool.graceful_timeout_ms);
-        self.notifier.stopping(graceful.max().unwrap_or(0), self.now());
+        self.notifier.stopping(delay_ms + graceful.max().unwrap_or(0), self.now());
     }
 
     fn note_ready(&mut self, worker: WorkerId) {
@@ -427,6 +430,7 @@ impl EventLoop {
         let mut reasons = Vec::new();
         match self.fleet.phase() {
             Phase::Running => {}
+            Phase::Leaving => reasons.push("the program stops soon"),
             Phase::Idle => reasons.push("the program has not started"),
             Phase::Stopping | Phase::Finished => reasons.push("the program stops"),
         }

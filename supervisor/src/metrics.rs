@@ -351,6 +351,7 @@ mod tests {
         heartbeat_timeout_ms: 1_000,
         graceful_timeout_ms: 1_000,
         quick_timeout_ms: 1_000,
+        shutdown_delay_ms: 0,
         abort_grace_ms: 1_000,
     };
 

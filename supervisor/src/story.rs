@@ -123,6 +123,14 @@ pub fn tell_notice(notice: &Notice, workers: &mut Workers, ready: u32, now: Mome
         Notice::Scaled { from, to } => {
             tracing::info!(event = "scaled", from, to, "{} wanted (before: {from})", counted(to));
         }
+        Notice::Leaving { delay_ms } => {
+            let delay = duration(delay_ms);
+            tracing::info!(
+                event = "leaving",
+                delay_ms,
+                "stopping in {delay} (--shutdown-delay): /readyz says 503, all else goes on; the signal once more begins at once"
+            );
+        }
         Notice::Stopping { workers } => {
             let left = counted(workers);
             tracing::info!(
@@ -190,6 +198,7 @@ fn tell_trouble(notice: &Notice, workers: &mut Workers) {
         | Notice::ReloadFailed { .. }
         | Notice::ReloadSuperseded { .. }
         | Notice::Scaled { .. }
+        | Notice::Leaving { .. }
         | Notice::Stopping { .. }
         | Notice::Stalled { .. }
         | Notice::InvariantBroken { .. } => {}
@@ -238,6 +247,7 @@ fn tell_reload(notice: &Notice, workers: &mut Workers) {
         | Notice::DrainTimedOut { .. }
         | Notice::Unkillable { .. }
         | Notice::Scaled { .. }
+        | Notice::Leaving { .. }
         | Notice::Stopping { .. }
         | Notice::Stalled { .. }
         | Notice::InvariantBroken { .. } => {}

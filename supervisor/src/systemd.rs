@@ -123,7 +123,7 @@ impl Notifier {
         }
     }
 
-    /// The end begins, and may take so long: then systemd does not cut it off, however short its own time-out is.
+    /// The end begins, or is near, and may take so long: then systemd does not cut it off, however short its own time-out is.
     pub fn stopping(&mut self, at_most_ms: u64, now: Moment) {
         self.phase = Phase::Stopping;
         let microseconds = (at_most_ms + STOP_MARGIN_MS) * 1_000;

@@ -41,6 +41,7 @@ mod pythons;
 mod real_applications;
 mod reload_drops_nothing;
 mod scaling;
+mod shutdown_delay;
 mod socket_activation;
 mod standalone_worker;
 mod stop;

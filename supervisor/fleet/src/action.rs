@@ -170,6 +170,11 @@ pub enum Notice {
         /// After.
         to: u32,
     },
+    /// A stop was asked for, and begins after this time: until then all serve as before.
+    Leaving {
+        /// In milliseconds.
+        delay_ms: u64,
+    },
     /// The program begins to stop.
     Stopping {
         /// Workers still alive.

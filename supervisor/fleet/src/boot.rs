@@ -19,7 +19,7 @@ impl Fleet {
     pub(crate) fn start(&mut self) {
         match self.course {
             Course::Idle => self.course = Course::Running,
-            Course::Running | Course::Stopping { .. } | Course::Finished => {}
+            Course::Running | Course::Leaving { .. } | Course::Stopping { .. } | Course::Finished => {}
         }
     }
 

@@ -56,22 +56,46 @@ impl Fleet {
         }
     }
 
-    /// The operator wants the program to end. A second wish means: now.
+    /// The operator wants the program to end. A graceful stop may have a delay, which a second wish cuts short; after that, one more
+    /// means: now.
     pub(crate) fn stop(&mut self, urgency: Urgency) {
         match self.course {
             Course::Idle => {
                 self.course = Course::Stopping { urgency, outcome: Outcome::Stopped };
             }
-            Course::Running => {
-                self.course = Course::Stopping { urgency, outcome: Outcome::Stopped };
-                self.reload = None;
-                let workers = count(self.workers.values());
-                self.notice(Notice::Stopping { workers });
-            }
+            Course::Running => match urgency {
+                // Where nobody serves, nobody has to look elsewhere.
+                Urgency::Graceful if self.serving.settings.shutdown_delay_ms > 0 && self.ready() > 0 => {
+                    let delay_ms = self.serving.settings.shutdown_delay_ms;
+                    self.course = Course::Leaving { stop_at: self.now.after(delay_ms) };
+                    self.notice(Notice::Leaving { delay_ms });
+                }
+                Urgency::Graceful | Urgency::Quick | Urgency::Now => self.begin_stop(urgency),
+            },
+            Course::Leaving { .. } => self.begin_stop(urgency),
             Course::Stopping { outcome, .. } => {
                 self.course = Course::Stopping { urgency: Urgency::Now, outcome };
             }
             Course::Finished => {}
+        }
+    }
+
+    fn begin_stop(&mut self, urgency: Urgency) {
+        self.course = Course::Stopping { urgency, outcome: Outcome::Stopped };
+        self.reload = None;
+        let workers = count(self.workers.values());
+        self.notice(Notice::Stopping { workers });
+    }
+
+    /// The delay of a stop may be over.
+    pub(crate) fn end_leave(&mut self) {
+        match self.course {
+            Course::Leaving { stop_at } if stop_at <= self.now => self.begin_stop(Urgency::Graceful),
+            Course::Idle
+            | Course::Running
+            | Course::Leaving { .. }
+            | Course::Stopping { .. }
+            | Course::Finished => {}
         }
     }
 

@@ -47,6 +47,7 @@ impl Fleet {
 
     /// Acts on every deadline that has passed. The shell has read all that there was to read before.
     pub(crate) fn fire_deadlines(&mut self) {
+        self.end_leave();
         let due: Vec<_> = self
             .workers
             .iter()

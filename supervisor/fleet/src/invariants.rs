@@ -9,7 +9,7 @@ pub(crate) fn check(fleet: &Fleet) -> Result<(), &'static str> {
     ids_are_known(fleet)?;
     match fleet.course {
         Course::Idle => require(fleet.workers.is_empty(), "a worker exists before the start"),
-        Course::Running => running_fleet_is_staffed(fleet),
+        Course::Running | Course::Leaving { .. } => running_fleet_is_staffed(fleet),
         Course::Stopping { .. } | Course::Finished => stopping_fleet_only_leaves(fleet),
     }
 }

@@ -87,6 +87,8 @@ pub struct PoolSettings {
     pub quick_timeout_ms: u64,
     /// From the stack dump to SIGABRT, and from SIGABRT to SIGKILL, for a worker that does not answer.
     pub abort_grace_ms: u64,
+    /// From the wish of a graceful stop to its begin: all go on serving, so that balancers can look elsewhere first. 0: at once.
+    pub shutdown_delay_ms: u64,
 }
 
 /// A version of code and settings.
@@ -103,6 +105,8 @@ pub enum Phase {
     Idle,
     /// Workers are wanted.
     Running,
+    /// As running, but a stop was asked for and begins soon: newcomers should go elsewhere.
+    Leaving,
     /// Workers are on their way out; none is started any more.
     Stopping,
     /// [`Action::Finish`] was ordered.
@@ -114,7 +118,14 @@ pub enum Phase {
 enum Course {
     Idle,
     Running,
-    Stopping { urgency: Urgency, outcome: Outcome },
+    /// All is as in `Running`, but for new reloads.
+    Leaving {
+        stop_at: Moment,
+    },
+    Stopping {
+        urgency: Urgency,
+        outcome: Outcome,
+    },
     Finished,
 }
 
@@ -206,10 +217,14 @@ impl Fleet {
     pub fn next_deadline(&self) -> Option<Moment> {
         match self.course {
             Course::Idle | Course::Finished => None,
-            Course::Running => {
+            Course::Running | Course::Leaving { .. } => {
+                let stop = match self.course {
+                    Course::Leaving { stop_at } => Some(stop_at),
+                    Course::Idle | Course::Running | Course::Stopping { .. } | Course::Finished => None,
+                };
                 let waits = self.slots.values().filter_map(|slot| slot.wait.map(|wait| wait.until));
                 let reload = self.reload.as_ref().and_then(|reload| reload.deadline(self.now));
-                self.workers.values().map(Worker::deadline).chain(waits).chain(reload).min()
+                self.workers.values().map(Worker::deadline).chain(waits).chain(reload).chain(stop).min()
             }
             Course::Stopping { .. } => self.workers.values().map(Worker::deadline).min(),
         }
@@ -259,6 +274,7 @@ impl Fleet {
         match self.course {
             Course::Idle => Phase::Idle,
             Course::Running => Phase::Running,
+            Course::Leaving { .. } => Phase::Leaving,
             Course::Stopping { .. } => Phase::Stopping,
             Course::Finished => Phase::Finished,
         }
@@ -272,7 +288,7 @@ impl Fleet {
 
     /// Whether workers are wanted at all.
     fn is_running(&self) -> bool {
-        matches!(self.course, Course::Running)
+        matches!(self.course, Course::Running | Course::Leaving { .. })
     }
 
     fn notice(&mut self, notice: Notice) {

@@ -47,7 +47,7 @@ impl Fleet {
     pub(crate) fn reconcile(&mut self) {
         match self.course {
             Course::Idle | Course::Finished => {}
-            Course::Running => self.pursue(),
+            Course::Running | Course::Leaving { .. } => self.pursue(),
             Course::Stopping { urgency, outcome } => self.wind_down(urgency, outcome),
         }
     }

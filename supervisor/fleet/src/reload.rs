@@ -2,7 +2,7 @@
 //! The slot-by-slot exchange itself is [`crate::reconcile`]'s.
 
 use crate::{
-    BootFailure, ExitReason, Fleet, Generation, GenerationId, Moment, Notice, PoolSettings, WorkerId,
+    BootFailure, Course, ExitReason, Fleet, Generation, GenerationId, Moment, Notice, PoolSettings, WorkerId,
 };
 
 /// A reload that takes another's place waits this long for one more, so that a burst of them costs one boot, not twenty.
@@ -64,7 +64,8 @@ impl Fleet {
     /// The newest reload wins: one that is under way is given up for it at once, because its workers may have read the
     /// code or settings of before, or may hang on an error that this one mends.
     pub(crate) fn begin_reload(&mut self, mut settings: PoolSettings) {
-        if !self.is_running() {
+        // Who leaves takes no new code.
+        if !matches!(self.course, Course::Running) {
             return;
         }
         settings.make_sound();

@@ -13,6 +13,7 @@ fn settings() -> PoolSettings {
         graceful_timeout_ms: 8_000,
         quick_timeout_ms: 1_000,
         abort_grace_ms: 500,
+        shutdown_delay_ms: 0,
     }
 }
 

@@ -55,6 +55,22 @@ fn every_order_from_the_middle_of_a_reload() {
     assert!(explored.states >= AT_LEAST_STATES, "only {} states", explored.states);
 }
 
+/// Between a stop and its begin, while workers die, reload and are scaled.
+#[test]
+fn every_order_of_a_fleet_that_leaves() {
+    let mut node = Node::with(PoolSettings { shutdown_delay_ms: 3_000, ..settings() });
+    for worker in [1, 2] {
+        node.happens(EventKind::Ready { worker: WorkerId(worker) });
+    }
+    node.now += 5_000;
+    node.happens(EventKind::Reload { settings: node.settings.clone() });
+    node.happens(EventKind::Stop { urgency: Urgency::Graceful });
+    assert_eq!(node.fleet.phase(), Phase::Leaving);
+    let explored = explore(node);
+    println!("a fleet that leaves: {explored:?}");
+    assert!(explored.states >= AT_LEAST_STATES, "only {} states", explored.states);
+}
+
 fn settings() -> PoolSettings {
     PoolSettings {
         workers: 2,
@@ -64,6 +80,7 @@ fn settings() -> PoolSettings {
         graceful_timeout_ms: 8_000,
         quick_timeout_ms: 1_000,
         abort_grace_ms: 500,
+        shutdown_delay_ms: 0,
     }
 }
 
@@ -72,6 +89,7 @@ fn settings() -> PoolSettings {
 #[derive(Clone)]
 struct Node {
     fleet: Fleet,
+    settings: PoolSettings,
     now: u64,
     reloads: u8,
     scalings: u8,
@@ -150,8 +168,13 @@ fn odd(worker: WorkerId, state: StateName) -> Vec<EventKind> {
 
 impl Node {
     fn new() -> Self {
+        Self::with(settings())
+    }
+
+    fn with(settings: PoolSettings) -> Self {
         let mut node = Self {
-            fleet: Fleet::new(settings(), 1),
+            fleet: Fleet::new(settings.clone(), 1),
+            settings,
             now: 0,
             reloads: 2,
             scalings: 1,
@@ -179,7 +202,7 @@ impl Node {
             events.push(EventKind::Tick);
         }
         if self.reloads > 0 {
-            events.push(EventKind::Reload { settings: settings() });
+            events.push(EventKind::Reload { settings: self.settings.clone() });
         }
         if self.scalings > 0 {
             events.extend([EventKind::Scale { by: 1 }, EventKind::Scale { by: -1 }]);
@@ -253,7 +276,7 @@ impl Node {
         let fleet = &self.fleet;
         match fleet.phase() {
             Phase::Finished => true,
-            Phase::Idle | Phase::Stopping => false,
+            Phase::Idle | Phase::Leaving | Phase::Stopping => false,
             Phase::Running => {
                 let serving = fleet
                     .workers()

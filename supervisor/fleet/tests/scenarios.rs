@@ -14,7 +14,7 @@ use std::{env, fs, path::PathBuf};
 use transcript::Transcript;
 
 /// The promises that must have a transcript, by name.
-const PROMISED: [&str; 30] = [
+const PROMISED: [&str; 34] = [
     "boot_times_out",
     "channel_broken",
     "crash_at_once",
@@ -41,6 +41,10 @@ const PROMISED: [&str; 30] = [
     "scale_down_keeps_who_serves",
     "scale_survives_reload",
     "scale_up_down",
+    "shutdown_delay",
+    "shutdown_delay_cut_short",
+    "shutdown_delay_nobody_serves",
+    "shutdown_delay_not_for_int",
     "spawn_failed",
     "stall",
     "stop_unkillable",

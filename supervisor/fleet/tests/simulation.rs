@@ -20,8 +20,8 @@ use supervisor_fleet::{Action, Event, EventKind, Fleet, Moment, Phase, PoolSetti
 const STEPS: u64 = 1_000_000;
 /// Longer than any wait of the fleet and any fate that a process had before the weather cleared, one after the other.
 const CALM_MS: u64 = 300_000;
-/// Longer than the longest grace and all kills together.
-const STOP_MS: u64 = 60_000;
+/// Longer than the longest delay, the longest grace and all kills together.
+const STOP_MS: u64 = 90_000;
 
 #[test]
 fn a_million_steps_of_misfortune_break_no_promise() {
@@ -88,6 +88,7 @@ impl Total {
             "reload failed",
             "reload superseded",
             "scaled",
+            "leaving",
             "stopping",
             "unkillable",
             "stalled",
@@ -283,5 +284,6 @@ fn some_settings(dice: &mut Dice) -> PoolSettings {
         graceful_timeout_ms: dice.between(1_000, 20_000),
         quick_timeout_ms: dice.between(100, 2_000),
         abort_grace_ms: dice.between(10, 1_000),
+        shutdown_delay_ms: dice.pick(&[0, 0, 1, 500, 30_000]),
     }
 }

@@ -51,6 +51,10 @@ pub struct RawSettings {
     /// Time to finish what is in flight when a worker leaves [default: 30s]
     #[arg(long, help_heading = "Workers", value_name = "TIME")]
     pub graceful_timeout: Option<TimeSpan>,
+    /// After TERM all goes on so long while /readyz says 503, so that balancers look elsewhere first; a second TERM cuts it short,
+    /// INT and QUIT do not wait; or `off` [default: off]
+    #[arg(long, help_heading = "Workers", value_name = "TIME|off")]
+    pub shutdown_delay: Option<TimeOrOff>,
     /// Environment of the workers; repeatable
     #[arg(short = 'e', long, help_heading = "Workers", value_name = "KEY=VALUE")]
     #[serde(deserialize_with = "written::map_or_list")]

@@ -326,6 +326,7 @@ fn pool(raw: &RawSettings, surroundings: &Surroundings, remarks: &mut Vec<String
         graceful_timeout_ms: raw.graceful_timeout.map_or(defaults::GRACEFUL_TIMEOUT_MS, |time| time.ms),
         quick_timeout_ms: QUICK_TIMEOUT_MS,
         abort_grace_ms: ABORT_GRACE_MS,
+        shutdown_delay_ms: raw.shutdown_delay.map_or(0, |delay| delay.ms),
     })
 }
 

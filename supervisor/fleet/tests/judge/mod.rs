@@ -39,6 +39,11 @@ fn views(fleet: &Fleet) -> Views {
     fleet.workers().map(|view| (view.id, view)).collect()
 }
 
+/// Workers are wanted, be it for the time before a stop.
+fn is_running(fleet: &Fleet) -> bool {
+    matches!(fleet.phase(), Phase::Running | Phase::Leaving)
+}
+
 fn require(holds: bool, broken: &str) -> Result<(), String> {
     if holds { Ok(()) } else { Err(format!("broken promise: {broken}")) }
 }
@@ -72,7 +77,7 @@ impl Judge {
                 "each reload of a running program is answered with its generation",
             )?;
         }
-        if after.phase() != Phase::Running {
+        if !is_running(after) {
             self.reloads_open.clear();
         }
         let open = usize::from(after.reloading().is_some());
@@ -91,7 +96,7 @@ impl Judge {
         match action {
             Action::Spawn { worker, slot, generation, .. } => {
                 self.tally.note("spawn");
-                require(after.phase() == Phase::Running, "a spawn although the program does not run")?;
+                require(is_running(after), "a spawn although the program does not run")?;
                 require(!matches!(kind, EventKind::Stop { .. }), "a spawn in answer to a stop")?;
                 require(self.newest < Some(*worker), "a worker id was used twice")?;
                 self.newest = Some(*worker);
@@ -175,6 +180,7 @@ impl Judge {
                 require(*to >= 1 && from != to, "scaled below one, or to what it was")?;
                 "scaled"
             }
+            Notice::Leaving { .. } => "leaving",
             Notice::Stopping { .. } => "stopping",
             Notice::Unkillable { worker } => {
                 self.unkillable.insert(*worker);
@@ -217,7 +223,7 @@ impl Judge {
         actions: &[Action],
         after: &Fleet,
     ) -> Result<(), String> {
-        if after.phase() != Phase::Running {
+        if !is_running(after) {
             return Ok(());
         }
         let floor = before.ready().min(after.wanted());
@@ -262,7 +268,7 @@ fn successor_is_ready(
     let Some(view) = old.get(&worker) else { return Ok(()) };
     let served = view.state == StateName::Ready || *kind == EventKind::Ready { worker };
     let wanted = view.slot <= Slot(after.wanted());
-    if !served || !wanted || after.phase() != Phase::Running || before.phase() != Phase::Running {
+    if !served || !wanted || !is_running(after) || !is_running(before) {
         return Ok(());
     }
     let covered = new

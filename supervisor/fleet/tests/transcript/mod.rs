@@ -34,6 +34,7 @@ impl Transcript {
             graceful_timeout_ms: 30_000,
             quick_timeout_ms: 2_000,
             abort_grace_ms: 500,
+            shutdown_delay_ms: 0,
         };
         let mut lines = written.lines().filter(|line| !line.contains('→')).peekable();
         let mut text = String::new();
@@ -147,6 +148,7 @@ fn change(settings: &mut PoolSettings, words: &str) -> Result<(), String> {
             "graceful" => settings.graceful_timeout_ms = value,
             "quick" => settings.quick_timeout_ms = value,
             "abort" => settings.abort_grace_ms = value,
+            "delay" => settings.shutdown_delay_ms = value,
             _ => return Err(format!("no setting: {name}")),
         }
     }
@@ -214,6 +216,7 @@ fn describe_notice(notice: &Notice) -> String {
             format!("reload to generation {} superseded", generation.0)
         }
         Notice::Scaled { from, to } => format!("scaled from {from} to {to}"),
+        Notice::Leaving { delay_ms } => format!("stops in {delay_ms}"),
         Notice::Stopping { workers } => format!("stopping {workers} workers"),
         Notice::Unkillable { worker } => format!("{} cannot be killed", worker.0),
         Notice::Stalled { stalled_ms } => format!("stalled for {stalled_ms}"),

@@ -118,6 +118,7 @@ impl RawSettings {
             unix_socket_mode,
             unix_socket_owner,
             umask,
+            shutdown_delay,
             secure_scheme_headers,
             forwarder_headers,
             min_body_rate,
