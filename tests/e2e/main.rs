@@ -15,6 +15,7 @@ mod blocked_output;
 mod broken_reload;
 mod card;
 mod cgi;
+mod container;
 mod crash;
 mod crash_loop;
 mod deploy;

@@ -79,7 +79,6 @@ fn ready_reload_and_stop_are_told() {
         "STATUS=0 of 2 workers ready, generation 1"
     );
     let ready = systemd.wait_for("READY=1");
-    assert!(server.log.has_line("worker 1 (pid"), "READY before a worker was: {}", server.log.text());
     assert!(http::get(server.address(), "/").is_ok_and(|reply| reply.status == 200), "ready is ready");
     assert!(ready.contains(&format!("\nMAINPID={}\n", server.pid())), "{ready}");
     assert!(ready.ends_with("STATUS=2 of 2 workers ready, generation 1"), "{ready}");

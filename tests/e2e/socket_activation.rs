@@ -120,6 +120,10 @@ fn what_cannot_be_served_is_refused_in_plain_words() {
         server().handed([("web", copy(&listener))]).arguments(["--bind", "127.0.0.1:0"]),
         "exclude each other",
     );
+    is_refused(
+        machine.server().handed([("web", copy(&listener))]),
+        "no application is named, and sockets were handed over",
+    );
     let datagram = UdpSocket::bind("127.0.0.1:0").expect("a socket");
     is_refused(
         server().handed([("good", copy(&listener)), ("dns", datagram.into())]),
@@ -174,7 +178,7 @@ fn systemd_starts_it_at_the_first_connection() {
     let _ = server.log.wait_for_line("Listening on", Duration::from_secs(10));
     let mut connection = Connection::open_unix(&path).expect("a connection");
     assert_eq!(connection.request(&Request::get("/healthz")).expect("an answer").status, 200);
-    assert!(server.log.has_line("(handed over: web)"));
+    let _ = server.log.wait_for_line("(handed over: web)", Duration::from_secs(10));
     server.signal(Signal::SIGHUP);
     let _ = server.log.wait_for_line("reload: generation 2 serves", Duration::from_secs(20));
     let mut connection = Connection::open_unix(&path).expect("a connection");

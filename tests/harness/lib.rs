@@ -4,6 +4,7 @@
 mod binaries;
 mod builder;
 mod certificates;
+mod control_group;
 mod directory;
 mod guests;
 pub mod http;
@@ -21,6 +22,7 @@ mod tools;
 pub use binaries::{Binaries, copy_of_binaries, product_directory, repository};
 pub use builder::{Program, Reading, ServerBuilder};
 pub use certificates::{Authority, Issued, Seen, TlsClient, Validity};
+pub use control_group::ControlGroup;
 pub use directory::TestDirectory;
 pub use guests::{Guest, write_atomically};
 pub use machine::Machine;

@@ -342,8 +342,10 @@ fn refuse_accidental_welcome(
     }
     let port_is_set = surroundings.variables.get("PORT").is_some_and(|port| !port.is_empty());
     let outside = settings.bind.iter().chain(&settings.insecure_bind).find(|address| !is_loopback(address));
+    let handed = settings.sockets == SocketOrigin::Handed;
     let because = match (port_is_set, outside) {
         (true, _) => "PORT is set".to_owned(),
+        (false, _) if handed => "sockets were handed over (LISTEN_FDS)".to_owned(),
         (false, Some(address)) => format!("{address} can be reached from outside"),
         (false, None) => return Ok(()),
     };
