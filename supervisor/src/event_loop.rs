@@ -1,12 +1,13 @@
 //! The one loop of the supervisor: whatever happens becomes an event for the fleet, and what the fleet orders is done. One thread,
 //! one select, one sleep. Decides no restart itself and waits for nobody.
 
+mod answers;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     time::{Duration, Instant},
 };
 
-use hyper::StatusCode;
 use supervisor_fleet::{
     Action, Event, EventKind, Exit, ExitReason, Fleet, GenerationId, Moment, Notice, Outcome, Phase, WorkerId,
 };
@@ -17,11 +18,12 @@ use crate::{
     config::Sources,
     error::ExpectedError,
     generation::Generation,
-    metrics, obituary,
+    memory_watch::{Look as MemoryLook, MemoryWatch},
+    obituary,
     reload::{self, Decision},
     signals::{Signals, Wish},
     stack_dumps::StackDumps,
-    status_server::{Answer, Question, Topic},
+    status_server::Question,
     story,
     systemd::{self, Notifier, Standing},
     tally::{ReloadResult, Tally},
@@ -86,6 +88,8 @@ pub struct EventLoop {
     last_words: VecDeque<LastWords>,
     /// When the files of certificates are looked at next; never without TLS.
     certificates_due: Option<Moment>,
+    /// Looks at the workers' memory; none where nobody bounds it.
+    memory: Option<MemoryWatch>,
     finished: Option<Outcome>,
 }
 
@@ -110,6 +114,7 @@ impl EventLoop {
             events: VecDeque::new(),
             last_words: VecDeque::new(),
             certificates_due: has_certificates.then_some(Moment(0)),
+            memory: None,
             finished: None,
         }
     }
@@ -119,6 +124,7 @@ impl EventLoop {
     /// # Errors
     /// The first boot failed: exit 3, 4 or 71.
     pub async fn run(mut self) -> Result<(), ExpectedError> {
+        self.watch_memory();
         self.apply(EventKind::Start);
         loop {
             if let Some(outcome) = self.finished {
@@ -129,6 +135,7 @@ impl EventLoop {
                 wish = self.signals.next() => self.grant(wish),
                 () = self.workers.readable() => {}
                 Some(question) = self.questions.recv() => self.answer(question),
+                look = next_look(&mut self.memory) => self.take_memory_look(&look),
                 () = sleep_until(self.began, deadline) => {}
             }
             // Before any deadline fires, so that no worker is blamed for a message that lay unread.
@@ -226,6 +233,7 @@ impl EventLoop {
             Notice::ReloadStarted { generation } => {
                 if let Some(proposed) = self.proposed.take() {
                     self.generations.insert(*generation, proposed);
+                    self.watch_memory();
                 }
             }
             Notice::ReloadDone { .. } => self.reloaded(ReloadResult::Ok, systemd::Reloaded::Done),
@@ -243,6 +251,8 @@ impl EventLoop {
             Notice::AllReady => self.notifier.ready(self.standing(), self.now()),
             Notice::BackedOff { .. }
             | Notice::Unresponsive { .. }
+            | Notice::Recycling { .. }
+            | Notice::OverMemory { .. }
             | Notice::BootTimedOut { .. }
             | Notice::DrainTimedOut { .. }
             | Notice::Scaled { .. }
@@ -369,6 +379,31 @@ impl EventLoop {
         }
     }
 
+    /// Has the workers' memory looked at from now on, if a generation bounds it.
+    fn watch_memory(&mut self) {
+        let bounds = self.generations.values().map(|generation| generation.settings.pool.recycling);
+        if self.memory.is_some() || !bounds.into_iter().any(|bounds| bounds.bounds_memory()) {
+            return;
+        }
+        match MemoryWatch::start() {
+            Ok(memory) => self.memory = Some(memory),
+            Err(error) => tracing::error!(
+                event = "memory.unwatched",
+                "nobody looks at the workers' memory, and --max-memory does nothing: {error}"
+            ),
+        }
+    }
+
+    fn take_memory_look(&mut self, look: &MemoryLook) {
+        let now = self.now();
+        if let Some(memory) = &mut self.memory {
+            memory.note(look, now);
+        }
+        for &(worker, bytes) in &look.held {
+            self.apply(EventKind::MemoryMeasured { worker, bytes });
+        }
+    }
+
     fn take_worker_events(&mut self) {
         for _ in 0..BATCHES_PER_TURN {
             let events = self.workers.events(self.now());
@@ -387,6 +422,7 @@ impl EventLoop {
             self.dumps.next_deadline(),
             self.certificates_due,
             self.notifier.next_deadline(),
+            self.memory.as_ref().and_then(MemoryWatch::next_deadline),
         ];
         mine.into_iter().chain([self.fleet.next_deadline()]).flatten().min()
     }
@@ -402,73 +438,14 @@ impl EventLoop {
             self.certificates_due = Some(Moment(now.0 + CERTIFICATE_LOOK_INTERVAL_MS));
             self.look_at_certificates();
         }
+        if let Some(memory) = &mut self.memory {
+            memory.look_at(now, self.workers.iter().map(|(id, worker)| (id, worker.pid())));
+        }
         for event in self.workers.broken_channels(now) {
             self.apply(event);
         }
         if self.fleet.next_deadline().is_some_and(|deadline| deadline <= now) {
             self.apply(EventKind::Tick);
-        }
-    }
-
-    fn answer(&mut self, question: Question) {
-        let answer = match question.topic {
-            Topic::Health => Answer {
-                status: StatusCode::OK,
-                content_type: "text/plain; charset=utf-8",
-                body: "ok\n".to_owned(),
-            },
-            Topic::Readiness => self.readiness(),
-            Topic::Metrics => self.numbers(),
-        };
-        // Whoever asked may have gone.
-        let _gone = question.answer.send(answer);
-    }
-
-    /// One ready worker serves; none, or a program that stops, should get no more requests.
-    fn readiness(&self) -> Answer {
-        let (ready, wanted) = (self.fleet.ready(), self.fleet.wanted());
-        let mut reasons = Vec::new();
-        match self.fleet.phase() {
-            Phase::Running => {}
-            Phase::Leaving => reasons.push("the program stops soon"),
-            Phase::Idle => reasons.push("the program has not started"),
-            Phase::Stopping | Phase::Finished => reasons.push("the program stops"),
-        }
-        if ready == 0 {
-            reasons.push("no worker is ready");
-        }
-        let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-        let body = serde_json::json!({
-            "ready": reasons.is_empty(),
-            "reasons": reasons,
-            "workers_ready": ready,
-            "workers_desired": wanted,
-        });
-        Answer { status, content_type: "application/json", body: format!("{body}\n") }
-    }
-
-    fn numbers(&mut self) -> Answer {
-        let now = self.now();
-        self.tally.refresh_usage(&self.workers, now);
-        let serving = self.generations.get(&self.fleet.generation());
-        let certificates = serving.and_then(|generation| generation.certificates.as_ref());
-        let sight = metrics::Sight {
-            fleet: &self.fleet,
-            workers: &self.workers,
-            tally: &self.tally,
-            certificates,
-            now,
-        };
-        match metrics::render(sight) {
-            Ok(body) => Answer { status: StatusCode::OK, content_type: metrics::CONTENT_TYPE, body },
-            Err(error) => {
-                let body = format!("a bug of supervise: {error}\n");
-                Answer {
-                    status: StatusCode::INTERNAL_SERVER_ERROR,
-                    content_type: "text/plain; charset=utf-8",
-                    body,
-                }
-            }
         }
     }
 
@@ -484,6 +461,14 @@ impl EventLoop {
                 Err(obituary::first_boot_error(cause, said, words.and_then(|words| words.exit)))
             }
         }
+    }
+}
+
+/// Sleeps until a look at the workers' memory was taken; for ever where nobody looks.
+async fn next_look(memory: &mut Option<MemoryWatch>) -> MemoryLook {
+    match memory {
+        Some(memory) => memory.next().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -13,6 +13,7 @@ pub mod generation;
 pub mod histogram;
 pub mod listeners;
 pub mod logging;
+pub mod memory_watch;
 pub mod metrics;
 pub mod obituary;
 pub mod out_of_memory;

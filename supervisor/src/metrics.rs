@@ -339,7 +339,7 @@ fn own_families(page: &mut Page, Tally { own, started_s, .. }: &Tally) {
 mod tests {
     use std::path::PathBuf;
 
-    use supervisor_fleet::{Event, EventKind, Fleet, Moment, PoolSettings};
+    use supervisor_fleet::{Event, EventKind, Fleet, Moment, PoolSettings, RecyclingSettings};
 
     use super::{Sight, render};
     use crate::{tally::Tally, workers::Workers};
@@ -353,6 +353,14 @@ mod tests {
         quick_timeout_ms: 1_000,
         shutdown_delay_ms: 0,
         abort_grace_ms: 1_000,
+        recycling: RecyclingSettings {
+            max_requests: None,
+            max_requests_jitter: 0,
+            max_lifetime_ms: None,
+            max_lifetime_jitter_ms: 0,
+            max_memory_bytes: None,
+            max_memory_hard_bytes: None,
+        },
     };
 
     #[tokio::test]

@@ -13,11 +13,15 @@ use crate::{
 const REQUESTS_SHOWN: usize = 5;
 
 /// All reasons, for counters that are there from the start.
-pub const REASONS: [ExitReason; 10] = [
+pub const REASONS: [ExitReason; 14] = [
     ExitReason::Reload,
     ExitReason::Scale,
     ExitReason::Stop,
     ExitReason::Requested,
+    ExitReason::MaxRequests,
+    ExitReason::MaxLifetime,
+    ExitReason::MaxMemory,
+    ExitReason::MaxMemoryHard,
     ExitReason::Heartbeat,
     ExitReason::Crash,
     ExitReason::Signal,
@@ -34,6 +38,10 @@ pub fn label(reason: ExitReason) -> &'static str {
         ExitReason::Scale => "scale",
         ExitReason::Stop => "stop",
         ExitReason::Requested => "requested",
+        ExitReason::MaxRequests => "max_requests",
+        ExitReason::MaxLifetime => "max_lifetime",
+        ExitReason::MaxMemory => "max_memory",
+        ExitReason::MaxMemoryHard => "max_memory_hard",
         ExitReason::Heartbeat => "heartbeat",
         ExitReason::Crash => "crash",
         ExitReason::Signal => "signal",
@@ -47,8 +55,15 @@ pub fn label(reason: ExitReason) -> &'static str {
 #[must_use]
 pub fn is_wanted(reason: ExitReason) -> bool {
     match reason {
-        ExitReason::Reload | ExitReason::Scale | ExitReason::Stop | ExitReason::Requested => true,
-        ExitReason::Heartbeat
+        ExitReason::Reload
+        | ExitReason::Scale
+        | ExitReason::Stop
+        | ExitReason::Requested
+        | ExitReason::MaxRequests
+        | ExitReason::MaxLifetime
+        | ExitReason::MaxMemory => true,
+        ExitReason::MaxMemoryHard
+        | ExitReason::Heartbeat
         | ExitReason::Crash
         | ExitReason::Signal
         | ExitReason::OutOfMemory
@@ -77,6 +92,10 @@ pub fn sentence(name: &str, reason: ExitReason, exit: Exit, lived_ms: u64) -> St
         ExitReason::Scale => "; one worker fewer is wanted",
         ExitReason::Stop => "; the program stops",
         ExitReason::Requested => "; it had asked to leave",
+        ExitReason::MaxRequests => "; it had answered as many requests as it may (--max-requests)",
+        ExitReason::MaxLifetime => "; it had served as long as it may (--max-lifetime)",
+        ExitReason::MaxMemory => "; it held more memory than it should (--max-memory)",
+        ExitReason::MaxMemoryHard => "; it held more memory than it may (--max-memory-hard)",
         ExitReason::Heartbeat => "; its loop had not answered in time",
         ExitReason::Crash => "; nobody had asked it to",
         ExitReason::Signal => "; the signal was not sent by supervise",
@@ -111,6 +130,19 @@ fn monotonic_ms() -> u64 {
     })
 }
 
+/// "812 bytes", "64.0 MiB", "1.5 GiB".
+#[must_use]
+pub fn size(bytes: u64) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "one digit after the point is shown")]
+    let in_units = |unit: u64| bytes as f64 / unit as f64;
+    match bytes {
+        0..1_024 => format!("{bytes} bytes"),
+        1_024..1_048_576 => format!("{:.1} KiB", in_units(1 << 10)),
+        1_048_576..1_073_741_824 => format!("{:.1} MiB", in_units(1 << 20)),
+        _ => format!("{:.1} GiB", in_units(1 << 30)),
+    }
+}
+
 /// "850 ms", "12.3 s", "4m 5s", "2h 3m".
 #[must_use]
 pub fn duration(ms: u64) -> String {
@@ -138,7 +170,8 @@ pub fn first_boot_error(cause: BootFailure, said: Option<&str>, exit: Option<Exi
         BootFailure::Failed(_)
         | BootFailure::Exited(_)
         | BootFailure::TimedOut
-        | BootFailure::ChannelBroken => ("worker/boot", ExitStatus::BootFailed),
+        | BootFailure::ChannelBroken
+        | BootFailure::OverMemory => ("worker/boot", ExitStatus::BootFailed),
     };
     let error = ExpectedError::new(id, exit, said.map_or_else(|| failure(cause), str::to_owned));
     match cause {
@@ -146,7 +179,8 @@ pub fn first_boot_error(cause: BootFailure, said: Option<&str>, exit: Option<Exi
         BootFailure::Failed(_)
         | BootFailure::Exited(_)
         | BootFailure::NotSpawned
-        | BootFailure::ChannelBroken => error,
+        | BootFailure::ChannelBroken
+        | BootFailure::OverMemory => error,
     }
 }
 
@@ -161,6 +195,9 @@ pub fn failure(cause: BootFailure) -> String {
         BootFailure::TimedOut => "the worker was not ready in time".to_owned(),
         BootFailure::NotSpawned => "the worker could not be started".to_owned(),
         BootFailure::ChannelBroken => "the worker broke the control channel".to_owned(),
+        BootFailure::OverMemory => {
+            "the worker took more memory than it may as soon as it served (--max-memory-hard)".to_owned()
+        }
     }
 }
 

@@ -149,6 +149,20 @@ impl Scoreboard {
         }
     }
 
+    /// Requests that the process which holds this record has answered: WebSockets that it accepted are among them.
+    #[must_use]
+    pub fn requests_answered(&self, lease: Lease) -> u64 {
+        const CLASSES: [Counter; 5] = [
+            Counter::Responses1xx,
+            Counter::Responses2xx,
+            Counter::Responses3xx,
+            Counter::Responses4xx,
+            Counter::Responses5xx,
+        ];
+        let record = self.record(lease);
+        CLASSES.into_iter().fold(0, |sum, class| sum.wrapping_add(record.get(class)))
+    }
+
     fn record(&self, lease: Lease) -> &Record {
         debug_assert!(lease.0 < MAX_RECORDS, "leases come from lease()");
         // SAFETY: the offset of a record below MAX_RECORDS lies within the mapping and is aligned for it. A record consists of

@@ -1,11 +1,11 @@
 //! The story of a run, as the log tells it: one line for each notice of the fleet and each worker that is gone. Words only.
 
 use nix::sys::signal::Signal;
-use supervisor_fleet::{Exit, ExitReason, Moment, Notice, WorkerId};
+use supervisor_fleet::{Exit, ExitReason, Moment, Notice, RecycleCause, WorkerId};
 
 use crate::{
     certificates::{CertificateFacts, Look},
-    obituary::{self, duration, failure, is_wanted, label},
+    obituary::{self, duration, failure, is_wanted, label, size},
     workers::{LiveWorker, Workers},
 };
 
@@ -112,7 +112,9 @@ pub fn tell_notice(notice: &Notice, workers: &mut Workers, ready: u32, now: Mome
                 counted(ready)
             );
         }
+        Notice::Recycling { worker, cause } => tell_recycling(worker, cause, workers),
         Notice::Unresponsive { .. }
+        | Notice::OverMemory { .. }
         | Notice::BootTimedOut { .. }
         | Notice::DrainTimedOut { .. }
         | Notice::Unkillable { .. } => tell_trouble(notice, workers),
@@ -169,6 +171,16 @@ fn tell_trouble(notice: &Notice, workers: &mut Workers) {
                 "{name} has not answered for {silent}: it is replaced"
             );
         }
+        Notice::OverMemory { worker, bytes, most_bytes } => {
+            let (name, detail) = name_and_requests(workers, worker);
+            let (held, most) = (size(bytes), size(most_bytes));
+            tracing::error!(
+                event = "worker.over_memory",
+                bytes,
+                detail,
+                "{name} holds {held}, more than {most} (--max-memory-hard): it is replaced at once"
+            );
+        }
         Notice::BootTimedOut { worker, timeout_ms } => {
             let limit = duration(timeout_ms);
             let Some(live) = workers.get_mut(worker) else { return };
@@ -191,6 +203,7 @@ fn tell_trouble(notice: &Notice, workers: &mut Workers) {
             );
         }
         Notice::Restarted { .. }
+        | Notice::Recycling { .. }
         | Notice::BackedOff { .. }
         | Notice::AllReady
         | Notice::ReloadStarted { .. }
@@ -203,6 +216,26 @@ fn tell_trouble(notice: &Notice, workers: &mut Workers) {
         | Notice::Stalled { .. }
         | Notice::InvariantBroken { .. } => {}
     }
+}
+
+/// A worker serves well and is due. That one asked for it is told with its own words.
+fn tell_recycling(worker: WorkerId, cause: RecycleCause, workers: &mut Workers) {
+    let Some(live) = workers.get_mut(worker) else { return };
+    let (name, reason) = (live.name(), label(cause.reason()));
+    let because = match cause {
+        RecycleCause::Requested => return,
+        RecycleCause::Requests(requests) => format!("it has answered {requests} requests (--max-requests)"),
+        RecycleCause::Lifetime(served_ms) => {
+            format!("it has served for {} (--max-lifetime)", duration(served_ms))
+        }
+        RecycleCause::Memory(bytes) => format!("it holds {} (--max-memory)", size(bytes)),
+    };
+    tracing::info!(
+        event = "worker.recycle",
+        slot = live.slot.0,
+        reason,
+        "{name} is to be replaced: {because}"
+    );
 }
 
 fn tell_reload(notice: &Notice, workers: &mut Workers) {
@@ -242,6 +275,8 @@ fn tell_reload(notice: &Notice, workers: &mut Workers) {
         Notice::Restarted { .. }
         | Notice::BackedOff { .. }
         | Notice::AllReady
+        | Notice::Recycling { .. }
+        | Notice::OverMemory { .. }
         | Notice::Unresponsive { .. }
         | Notice::BootTimedOut { .. }
         | Notice::DrainTimedOut { .. }

@@ -8,7 +8,7 @@ use supervisor_fleet::{ExitReason, Moment, Slot, WorkerId};
 use crate::{
     certificates::Look,
     histogram::{BOOT_BOUNDS_MS, Histogram},
-    obituary::{REASONS, is_wanted, label},
+    obituary::{REASONS, label},
     proc_files::{self, ProcessStat},
     workers::{LiveWorker, Workers},
 };
@@ -90,8 +90,7 @@ impl Tally {
     #[must_use]
     pub fn new() -> Self {
         let exits = REASONS.map(|reason| (label(reason), 0)).into();
-        let replaced =
-            REASONS.into_iter().filter(|&reason| !is_wanted(reason) || reason == ExitReason::Requested);
+        let replaced = REASONS.into_iter().filter(|&reason| is_replaced(reason));
         let now_s = wall_clock_s();
         Self {
             started_s: now_s,
@@ -169,6 +168,11 @@ fn refresh(known: Option<Usage>, pid: Pid, now: Moment) -> Option<Usage> {
     }
     let stat = proc_files::stat(pid)?;
     Some(Usage { read_at: now, stat, descriptors: proc_files::open_descriptors(pid).unwrap_or(0) })
+}
+
+/// Whether the next worker of the slot is a replacement, and not the first of a new generation or nobody.
+fn is_replaced(reason: ExitReason) -> bool {
+    !matches!(reason, ExitReason::Reload | ExitReason::Scale | ExitReason::Stop)
 }
 
 /// For time stamps that people and Prometheus read; no deadline depends on it.

@@ -347,7 +347,8 @@ impl Workers {
                 | FromWorker::Failed { .. }
                 | FromWorker::ReplaceMe { .. } => {}
             }
-            events.extend(worker.note(id, message, now));
+            let requests = self.scoreboard.requests_answered(worker.lease);
+            events.extend(worker.note(id, message, requests, now));
             if worker.channel == Channel::Done {
                 break;
             }
@@ -401,7 +402,14 @@ impl LiveWorker {
     }
 
     /// Takes a message: what it tells people is kept here, what it tells the fleet is the event.
-    fn note(&mut self, worker: WorkerId, message: FromWorker, now: Moment) -> Option<EventKind> {
+    /// `requests`: how many it has answered by now.
+    fn note(
+        &mut self,
+        worker: WorkerId,
+        message: FromWorker,
+        requests: u64,
+        now: Moment,
+    ) -> Option<EventKind> {
         let name = self.name();
         match message {
             FromWorker::Hello { version, pid: _, runtime, stack_signal } => {
@@ -428,7 +436,7 @@ impl LiveWorker {
             }
             FromWorker::Heartbeat { loop_lag_ms: _, in_flight: _, oldest_request_ms: _ } => {
                 self.heard_at = Some(now);
-                Some(EventKind::Heartbeat { worker })
+                Some(EventKind::Heartbeat { worker, requests })
             }
             FromWorker::Draining => {
                 self.leaves = true;

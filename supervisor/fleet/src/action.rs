@@ -81,6 +81,14 @@ pub enum ExitReason {
     Stop,
     /// It asked to be replaced.
     Requested,
+    /// It has answered as many requests as a worker may.
+    MaxRequests,
+    /// It has served as long as a worker may.
+    MaxLifetime,
+    /// It holds more memory than a worker should: replaced in good order.
+    MaxMemory,
+    /// It holds more memory than a worker ever may: not waited for.
+    MaxMemoryHard,
     /// Its loop did not answer in time.
     Heartbeat,
     /// It exited unasked, with whatever code.
@@ -124,6 +132,22 @@ pub enum Notice {
         worker: WorkerId,
         /// How long it has been silent, in milliseconds.
         silent_ms: u64,
+    },
+    /// A worker is due for replacement; it serves on until its successor is ready.
+    Recycling {
+        /// Who.
+        worker: WorkerId,
+        /// Why.
+        cause: RecycleCause,
+    },
+    /// A worker holds more memory than it ever may: it is aborted, and replaced at once.
+    OverMemory {
+        /// Who.
+        worker: WorkerId,
+        /// How much it holds, in bytes.
+        bytes: u64,
+        /// How much it may hold, in bytes.
+        most_bytes: u64,
     },
     /// A worker was not ready in time.
     BootTimedOut {
@@ -198,6 +222,32 @@ pub enum Notice {
     },
 }
 
+/// Why a worker that serves well is replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum RecycleCause {
+    /// It asked for it.
+    Requested,
+    /// It has answered so many requests.
+    Requests(u64),
+    /// It has served so many milliseconds.
+    Lifetime(u64),
+    /// It holds so many bytes.
+    Memory(u64),
+}
+
+impl RecycleCause {
+    /// As it is counted.
+    #[must_use]
+    pub fn reason(self) -> ExitReason {
+        match self {
+            Self::Requested => ExitReason::Requested,
+            Self::Requests(_) => ExitReason::MaxRequests,
+            Self::Lifetime(_) => ExitReason::MaxLifetime,
+            Self::Memory(_) => ExitReason::MaxMemory,
+        }
+    }
+}
+
 /// Why a worker never became ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum BootFailure {
@@ -211,6 +261,8 @@ pub enum BootFailure {
     NotSpawned,
     /// It broke the control channel.
     ChannelBroken,
+    /// It held more memory than it ever may.
+    OverMemory,
 }
 
 /// How a run ended.

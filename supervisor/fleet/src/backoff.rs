@@ -97,6 +97,12 @@ impl Jitter {
 
     fn spread(&mut self, duration_ms: u64) -> u64 {
         let quarter = duration_ms / 4;
-        duration_ms - quarter + self.next() % (2 * quarter + 1)
+        duration_ms - quarter + self.up_to(2 * quarter)
+    }
+
+    /// From 0 to `most`.
+    pub(crate) fn up_to(&mut self, most: u64) -> u64 {
+        // No draw where there is no choice: settings without jitter leave the sequence as it was.
+        if most == 0 { 0 } else { self.next() % most.saturating_add(1) }
     }
 }

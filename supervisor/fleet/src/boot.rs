@@ -3,6 +3,7 @@
 use crate::{
     Action, BootFailure, Course, ExitReason, FailurePhase, Fleet, Generation, Notice, Origin, Outcome,
     PoolId, Slot, Urgency, WorkerId,
+    recycle::term,
     worker::{Standing, State, Wish, Worker},
 };
 
@@ -54,7 +55,8 @@ impl Fleet {
             Standing::Serving | Standing::Leaving => return,
         }
         let heartbeat_by = now.after(worker.settings.heartbeat_timeout_ms);
-        worker.state = State::Ready { since: now, heartbeat_by, wish: Wish::Stay };
+        let term = term(worker.settings.recycling, now, &mut self.jitter);
+        worker.state = State::Ready { since: now, heartbeat_by, term, wish: Wish::Stay };
         let (slot, generation) = (worker.slot, worker.generation);
         if let Some(record) = self.slots.get_mut(&slot) {
             record.replaces = None;

@@ -42,6 +42,15 @@ pub enum EventKind {
     Heartbeat {
         /// Who.
         worker: WorkerId,
+        /// Requests that it has answered in its life.
+        requests: u64,
+    },
+    /// Somebody looked how much memory the worker holds.
+    MemoryMeasured {
+        /// Who.
+        worker: WorkerId,
+        /// Its private pages and its share of those that it shares, in bytes.
+        bytes: u64,
     },
     /// The worker stopped accepting.
     Draining {

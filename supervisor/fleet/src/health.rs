@@ -2,7 +2,7 @@
 //! itself lost.
 
 use crate::{
-    Action, BootFailure, ExitReason, Fleet, Moment, Notice, WorkerId,
+    Action, BootFailure, ExitReason, Fleet, Moment, Notice, RecycleCause, WorkerId,
     worker::{Standing, State},
 };
 
@@ -29,12 +29,14 @@ impl Fleet {
         self.notice(Notice::Stalled { stalled_ms: late_ms });
     }
 
-    pub(crate) fn heard(&mut self, id: WorkerId) {
+    /// `requests`: how many it has answered in its life.
+    pub(crate) fn heard(&mut self, id: WorkerId, requests: u64) {
         let now = self.now;
         let Some(worker) = self.workers.get_mut(&id) else { return };
         match &mut worker.state {
             State::Ready { heartbeat_by, .. } => {
                 *heartbeat_by = now.after(worker.settings.heartbeat_timeout_ms);
+                self.requests_answered(id, requests);
             }
             // Not ready yet, or too late: its successor is ordered.
             State::Starting { .. }
@@ -61,7 +63,12 @@ impl Fleet {
             }
             match state {
                 State::Starting { .. } => self.boot_timed_out(id),
-                State::Ready { .. } => self.fell_silent(id),
+                State::Ready { heartbeat_by, .. } if heartbeat_by <= self.now => {
+                    self.fell_silent(id, heartbeat_by);
+                }
+                State::Ready { since, .. } => {
+                    self.recycle(id, RecycleCause::Lifetime(self.now.ms_since(since)));
+                }
                 State::Draining { reason, .. } => {
                     self.notice(Notice::DrainTimedOut { worker: id });
                     self.kill(id, reason);
@@ -79,9 +86,9 @@ impl Fleet {
     }
 
     /// The loop of a ready worker is stuck: its replacement does not wait for its end.
-    fn fell_silent(&mut self, id: WorkerId) {
+    fn fell_silent(&mut self, id: WorkerId, heartbeat_by: Moment) {
         let Some(worker) = self.workers.get(&id).cloned() else { return };
-        let late_ms = self.now.ms_since(worker.deadline());
+        let late_ms = self.now.ms_since(heartbeat_by);
         let silent_ms = worker.settings.heartbeat_timeout_ms.saturating_add(late_ms);
         self.notice(Notice::Unresponsive { worker: id, silent_ms });
         self.demand_last_words(id, ExitReason::Heartbeat);
@@ -112,7 +119,7 @@ impl Fleet {
         self.actions.push(Action::DumpStack { worker: id });
     }
 
-    fn abort(&mut self, id: WorkerId, reason: ExitReason) {
+    pub(crate) fn abort(&mut self, id: WorkerId, reason: ExitReason) {
         let now = self.now;
         let Some(worker) = self.workers.get_mut(&id) else { return };
         worker.state = State::Aborting { kill_at: now.after(worker.settings.abort_grace_ms), reason };

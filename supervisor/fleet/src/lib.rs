@@ -28,7 +28,7 @@ mod worker;
 
 use std::collections::BTreeMap;
 
-pub use action::{Action, BootFailure, ExitReason, Notice, Origin, Outcome};
+pub use action::{Action, BootFailure, ExitReason, Notice, Origin, Outcome, RecycleCause};
 pub use event::{Event, EventKind, Exit, FailurePhase, Urgency};
 pub use worker::{StateName, WorkerView};
 
@@ -89,6 +89,25 @@ pub struct PoolSettings {
     pub abort_grace_ms: u64,
     /// From the wish of a graceful stop to its begin: all go on serving, so that balancers can look elsewhere first. 0: at once.
     pub shutdown_delay_ms: u64,
+    /// When workers that serve well are replaced.
+    pub recycling: RecyclingSettings,
+}
+
+/// When workers that serve well are replaced. The default is: never.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct RecyclingSettings {
+    /// After this many requests.
+    pub max_requests: Option<u64>,
+    /// And up to so many more, by chance: workers that began together do not end together.
+    pub max_requests_jitter: u64,
+    /// After this time of service, in milliseconds.
+    pub max_lifetime_ms: Option<u64>,
+    /// And up to so much later, by chance.
+    pub max_lifetime_jitter_ms: u64,
+    /// Once it holds this much memory, in bytes.
+    pub max_memory_bytes: Option<u64>,
+    /// Once it holds this much memory, in bytes, it is not waited for.
+    pub max_memory_hard_bytes: Option<u64>,
 }
 
 /// A version of code and settings.
@@ -198,10 +217,11 @@ impl Fleet {
             // How far a boot came is for the log; only ready, failure, exit and time decide.
             EventKind::Hello { worker: _ } | EventKind::Loaded { worker: _ } => {}
             EventKind::Ready { worker } => self.became_ready(worker),
-            EventKind::Heartbeat { worker } => self.heard(worker),
+            EventKind::Heartbeat { worker, requests } => self.heard(worker, requests),
+            EventKind::MemoryMeasured { worker, bytes } => self.memory_measured(worker, bytes),
             EventKind::Draining { worker } => self.drains_by_itself(worker),
             EventKind::Failed { worker, phase } => self.said_failed(worker, phase),
-            EventKind::ReplaceMe { worker } => self.asked_for_successor(worker),
+            EventKind::ReplaceMe { worker } => self.recycle(worker, RecycleCause::Requested),
             EventKind::ChannelBroken { worker } => self.channel_broke(worker),
             EventKind::Exited { worker, exit } => self.exited(worker, exit),
             EventKind::Reload { settings } => self.begin_reload(settings),
@@ -293,6 +313,14 @@ impl Fleet {
 
     fn notice(&mut self, notice: Notice) {
         self.actions.push(Action::Notice(notice));
+    }
+}
+
+impl RecyclingSettings {
+    /// Whether somebody has to measure the workers' memory.
+    #[must_use]
+    pub fn bounds_memory(&self) -> bool {
+        self.max_memory_bytes.is_some() || self.max_memory_hard_bytes.is_some()
     }
 }
 

@@ -106,8 +106,10 @@ impl Fleet {
         let Some(stays) = self.who_stays(crew) else { return };
         let target = self.target().id;
         for &id in crew.iter().filter(|&&id| id != stays) {
-            let outdated = self.workers.get(&id).is_some_and(|worker| worker.generation != target);
-            self.drain(id, if outdated { ExitReason::Reload } else { ExitReason::Requested });
+            let Some(worker) = self.workers.get(&id) else { continue };
+            let reason =
+                if worker.generation == target { worker.reason_to_leave() } else { ExitReason::Reload };
+            self.drain(id, reason);
         }
     }
 

@@ -1,7 +1,7 @@
 //! One worker as the fleet knows it: a state that owns its data and its deadline.
 //! Must not know what is wanted of the fleet; that is for the rooms beside it.
 
-use crate::{ExitReason, GenerationId, Moment, PoolSettings, Slot, WorkerId};
+use crate::{ExitReason, GenerationId, Moment, PoolSettings, RecycleCause, Slot, WorkerId};
 
 /// One worker whose process may be alive.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -19,7 +19,7 @@ pub(crate) enum State {
     /// Spawned, not ready yet.
     Starting { ready_by: Moment },
     /// Accepts connections.
-    Ready { since: Moment, heartbeat_by: Moment, wish: Wish },
+    Ready { since: Moment, heartbeat_by: Moment, term: Term, wish: Wish },
     /// Asked to leave, or leaves by itself.
     Draining { kill_at: Moment, reason: ExitReason },
     /// Does not answer: was told to write its stacks.
@@ -30,13 +30,20 @@ pub(crate) enum State {
     Killed { reap_by: Moment, kills: u32, reason: ExitReason },
 }
 
-/// What a ready worker asked for.
+/// How long a ready worker may serve: its share of chance is in it already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Term {
+    pub(crate) requests: Option<u64>,
+    pub(crate) until: Option<Moment>,
+}
+
+/// What is to become of a ready worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Wish {
-    /// Nothing.
+    /// It serves on.
     Stay,
-    /// A successor.
-    Leave,
+    /// It gets a successor.
+    Leave(RecycleCause),
 }
 
 /// Whether a worker counts towards what is wanted.
@@ -74,7 +81,7 @@ impl Worker {
     pub(crate) fn fits(&self, generation: GenerationId) -> bool {
         let content = match self.state {
             State::Starting { .. } | State::Ready { wish: Wish::Stay, .. } => true,
-            State::Ready { wish: Wish::Leave, .. }
+            State::Ready { wish: Wish::Leave(_), .. }
             | State::Draining { .. }
             | State::Dumping { .. }
             | State::Aborting { .. }
@@ -83,9 +90,24 @@ impl Worker {
         content && self.generation == generation
     }
 
+    /// Why it leaves now that its successor is ready.
+    pub(crate) fn reason_to_leave(&self) -> ExitReason {
+        match self.state {
+            State::Ready { wish: Wish::Leave(cause), .. } => cause.reason(),
+            State::Starting { .. } | State::Ready { wish: Wish::Stay, .. } => ExitReason::Requested,
+            State::Draining { reason, .. }
+            | State::Dumping { reason, .. }
+            | State::Aborting { reason, .. }
+            | State::Killed { reason, .. } => reason,
+        }
+    }
+
     pub(crate) fn deadline(&self) -> Moment {
         match self.state {
             State::Starting { ready_by } => ready_by,
+            State::Ready {
+                heartbeat_by, term: Term { until: Some(until), .. }, wish: Wish::Stay, ..
+            } => heartbeat_by.min(until),
             State::Ready { heartbeat_by, .. } => heartbeat_by,
             State::Draining { kill_at, .. } | State::Aborting { kill_at, .. } => kill_at,
             State::Dumping { abort_at, .. } => abort_at,
@@ -97,8 +119,10 @@ impl Worker {
     pub(crate) fn postpone(&mut self, now: Moment, lost_ms: u64) {
         match &mut self.state {
             // The heartbeats of the lost time may lie unread: the silence begins anew.
-            State::Ready { heartbeat_by, .. } => {
+            State::Ready { heartbeat_by, term, .. } => {
                 *heartbeat_by = now.after(self.settings.heartbeat_timeout_ms);
+                // The end of its term is no fault of it either, and due at once.
+                term.until = term.until.map(|until| until.max(now));
             }
             State::Starting { ready_by: deadline }
             | State::Draining { kill_at: deadline, .. }

@@ -1,6 +1,8 @@
 //! What a crash loop costs, over many seeds of the jitter: promises in numbers.
 
-use supervisor_fleet::{Action, Event, EventKind, Exit, Fleet, Moment, PoolSettings, WorkerId};
+use supervisor_fleet::{
+    Action, Event, EventKind, Exit, Fleet, Moment, PoolSettings, RecyclingSettings, WorkerId,
+};
 
 const MINUTE_MS: u64 = 60_000;
 
@@ -14,6 +16,7 @@ fn settings() -> PoolSettings {
         quick_timeout_ms: 1_000,
         abort_grace_ms: 500,
         shutdown_delay_ms: 0,
+        recycling: RecyclingSettings::default(),
     }
 }
 

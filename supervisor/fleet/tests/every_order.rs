@@ -12,7 +12,8 @@ use std::{
 
 use judge::{Judge, Tally};
 use supervisor_fleet::{
-    Event, EventKind, Exit, FailurePhase, Fleet, Moment, Phase, PoolSettings, StateName, Urgency, WorkerId,
+    Event, EventKind, Exit, FailurePhase, Fleet, Moment, Phase, PoolSettings, RecyclingSettings, StateName,
+    Urgency, WorkerId,
 };
 
 /// So many events after each beginning.
@@ -81,6 +82,12 @@ fn settings() -> PoolSettings {
         quick_timeout_ms: 1_000,
         abort_grace_ms: 500,
         shutdown_delay_ms: 0,
+        recycling: RecyclingSettings {
+            max_requests: Some(ENOUGH_REQUESTS),
+            max_memory_bytes: Some(1),
+            max_memory_hard_bytes: Some(TOO_MANY_BYTES),
+            ..RecyclingSettings::default()
+        },
     }
 }
 
@@ -134,6 +141,11 @@ fn explore(beginning: Node) -> Explored {
     explored
 }
 
+/// A worker that has answered so many is replaced.
+const ENOUGH_REQUESTS: u64 = 100;
+/// A worker that holds so much is not waited for.
+const TOO_MANY_BYTES: u64 = 1_000;
+
 /// What happens to every worker sooner or later.
 fn common(worker: WorkerId, state: StateName) -> Vec<EventKind> {
     match state {
@@ -154,14 +166,15 @@ fn odd(worker: WorkerId, state: StateName) -> Vec<EventKind> {
     match state {
         StateName::Starting => vec![EventKind::SpawnFailed { worker }, EventKind::ChannelBroken { worker }],
         StateName::Ready => vec![
-            EventKind::Heartbeat { worker },
+            EventKind::Heartbeat { worker, requests: ENOUGH_REQUESTS },
+            EventKind::MemoryMeasured { worker, bytes: TOO_MANY_BYTES },
             EventKind::Draining { worker },
             EventKind::ReplaceMe { worker },
             EventKind::ChannelBroken { worker },
         ],
         // Said before the order came.
         StateName::Draining | StateName::Aborting | StateName::Killed => {
-            vec![EventKind::Heartbeat { worker }, EventKind::ReplaceMe { worker }]
+            vec![EventKind::Heartbeat { worker, requests: ENOUGH_REQUESTS }, EventKind::ReplaceMe { worker }]
         }
     }
 }
@@ -231,6 +244,7 @@ impl Node {
             | EventKind::Heartbeat { .. }
             | EventKind::Draining { .. }
             | EventKind::ReplaceMe { .. }
+            | EventKind::MemoryMeasured { .. }
             | EventKind::ChannelBroken { .. } => self.oddities = self.oddities.saturating_sub(1),
         }
         let before = self.fleet.clone();
@@ -256,7 +270,7 @@ impl Node {
                 match view.state {
                     StateName::Starting => self.happens(EventKind::Ready { worker }),
                     StateName::Ready => {
-                        self.happens(EventKind::Heartbeat { worker });
+                        self.happens(EventKind::Heartbeat { worker, requests: 0 });
                         continue;
                     }
                     StateName::Draining | StateName::Aborting | StateName::Killed => {

@@ -14,7 +14,7 @@ use std::{env, fs, path::PathBuf};
 use transcript::Transcript;
 
 /// The promises that must have a transcript, by name.
-const PROMISED: [&str; 34] = [
+const PROMISED: [&str; 38] = [
     "boot_times_out",
     "channel_broken",
     "crash_at_once",
@@ -31,6 +31,10 @@ const PROMISED: [&str; 34] = [
     "out_of_memory",
     "quick_stop_shortens_grace",
     "quick_stop_twice",
+    "recycle_in_reload",
+    "recycle_lifetime",
+    "recycle_memory",
+    "recycle_requests",
     "reload_boot_fails",
     "reload_crashes_on_arrival",
     "reload_handed_back",

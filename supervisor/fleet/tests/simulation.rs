@@ -15,7 +15,9 @@ use std::{
 
 use fake_os::{FakeOs, Weather, dice::Dice};
 use judge::{Judge, Tally};
-use supervisor_fleet::{Action, Event, EventKind, Fleet, Moment, Phase, PoolSettings, StateName, Urgency};
+use supervisor_fleet::{
+    Action, Event, EventKind, Fleet, Moment, Phase, PoolSettings, RecyclingSettings, StateName, Urgency,
+};
 
 const STEPS: u64 = 1_000_000;
 /// Longer than any wait of the fleet and any fate that a process had before the weather cleared, one after the other.
@@ -81,6 +83,11 @@ impl Total {
             "backed off",
             "all ready",
             "unresponsive",
+            "requested",
+            "max requests",
+            "max lifetime",
+            "max memory",
+            "over memory",
             "boot timed out",
             "drain timed out",
             "reload started",
@@ -146,6 +153,9 @@ impl History {
         let storm_ms = self.dice.between(10_000, 600_000);
         self.pass(storm_ms, Operator::Busy)?;
         self.os.weather = Weather::Fair;
+        // Workers that are replaced for their age would never come to rest.
+        self.settings.recycling = RecyclingSettings::default();
+        self.step(EventKind::Reload { settings: self.settings.clone() })?;
         self.pass(CALM_MS, Operator::Away)?;
         if self.fleet.phase() == Phase::Running {
             self.must_be_settled()?;
@@ -285,5 +295,21 @@ fn some_settings(dice: &mut Dice) -> PoolSettings {
         quick_timeout_ms: dice.between(100, 2_000),
         abort_grace_ms: dice.between(10, 1_000),
         shutdown_delay_ms: dice.pick(&[0, 0, 1, 500, 30_000]),
+        recycling: some_recycling(dice),
+    }
+}
+
+/// Half of the operators want none.
+fn some_recycling(dice: &mut Dice) -> RecyclingSettings {
+    if dice.happens(500) {
+        return RecyclingSettings::default();
+    }
+    RecyclingSettings {
+        max_requests: dice.happens(500).then(|| dice.between(100, 10_000)),
+        max_requests_jitter: dice.between(0, 1_000),
+        max_lifetime_ms: dice.happens(500).then(|| dice.between(1_000, 100_000)),
+        max_lifetime_jitter_ms: dice.between(0, 10_000),
+        max_memory_bytes: dice.happens(500).then_some(fake_os::LARGE_BYTES),
+        max_memory_hard_bytes: dice.happens(500).then_some(fake_os::HUGE_BYTES),
     }
 }

@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 use super::values::tls::{CipherSuites, ClientCertificatesChoice, RedirectHttps, Secret, TlsVersionChoice};
 use super::values::{
-    AccessLogFormatChoice, BindAddress, ByteSize, Choice, EnvironmentEntry, FileMode, HalfCloseChoice,
+    AccessLogFormatChoice, BindAddress, ByteSize, Choice, Count, EnvironmentEntry, FileMode, HalfCloseChoice,
     InterfaceChoice, LifespanChoice, LogFormat, LogLevel, MetricsAddress, Owner, Positive, QueueLength,
     Switch, TimeOrOff, TimeSpan, WebSocketChoice, WorkerClass, WorkerCount,
 };
@@ -55,6 +55,24 @@ pub struct RawSettings {
     /// INT and QUIT do not wait; or `off` [default: off]
     #[arg(long, help_heading = "Workers", value_name = "TIME|off")]
     pub shutdown_delay: Option<TimeOrOff>,
+    /// A worker that has answered so many requests is replaced, once its successor is ready [default: 0, never]
+    #[arg(long, help_heading = "Workers", value_name = "N", alias = "limit-max-requests")]
+    pub max_requests: Option<Count>,
+    /// Up to so many requests more, by chance, that workers are not due together [default: 0]
+    #[arg(long, help_heading = "Workers", value_name = "N", alias = "limit-max-requests-jitter")]
+    pub max_requests_jitter: Option<Count>,
+    /// A worker that has served so long is replaced, once its successor is ready [default: off]
+    #[arg(long, help_heading = "Workers", value_name = "TIME|off")]
+    pub max_lifetime: Option<TimeOrOff>,
+    /// Up to so much longer, by chance [default: off]
+    #[arg(long, help_heading = "Workers", value_name = "TIME|off")]
+    pub max_lifetime_jitter: Option<TimeOrOff>,
+    /// A worker that holds so much memory of its own is replaced, once its successor is ready [default: 0, never]
+    #[arg(long, help_heading = "Workers", value_name = "SIZE")]
+    pub max_memory: Option<ByteSize>,
+    /// A worker that holds so much memory of its own is killed and replaced at once [default: 0, never]
+    #[arg(long, help_heading = "Workers", value_name = "SIZE")]
+    pub max_memory_hard: Option<ByteSize>,
     /// Environment of the workers; repeatable
     #[arg(short = 'e', long, help_heading = "Workers", value_name = "KEY=VALUE")]
     #[serde(deserialize_with = "written::map_or_list")]

@@ -8,6 +8,7 @@ mod cgi;
 mod forwarding;
 mod http2;
 mod http_limits;
+mod recycling;
 mod reply_fields;
 pub mod tls;
 pub mod unix_socket;
@@ -327,6 +328,7 @@ fn pool(raw: &RawSettings, surroundings: &Surroundings, remarks: &mut Vec<String
         quick_timeout_ms: QUICK_TIMEOUT_MS,
         abort_grace_ms: ABORT_GRACE_MS,
         shutdown_delay_ms: raw.shutdown_delay.map_or(0, |delay| delay.ms),
+        recycling: recycling::settle(raw)?,
     })
 }
 

@@ -128,6 +128,18 @@ impl FromStr for Positive {
     }
 }
 
+/// How many, from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Count(pub u64);
+
+impl FromStr for Count {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        text.parse().map(Self).or_else(|_error| refuse(format!("`{text}` is no whole number from 0")))
+    }
+}
+
 /// How many may wait: a whole number from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QueueLength(pub u32);
@@ -366,6 +378,7 @@ read_from_scalars!(
     WorkerCount,
     Positive,
     QueueLength,
+    Count,
     BindAddress,
     MetricsAddress,
     Switch,

@@ -44,6 +44,8 @@ struct Process {
     hung: bool,
     /// It serves, so its loop is heard of.
     serving: bool,
+    /// Requests answered in its life.
+    requests: u64,
     drain: Obedience,
     abort: Obedience,
     /// SIGKILLs until its exit is seen (the others are lost, or it hangs in the kernel).
@@ -67,6 +69,10 @@ pub(crate) struct FakeOs {
     qualities: BTreeMap<GenerationId, Quality>,
 }
 
+/// More memory than a worker should hold.
+pub(crate) const LARGE_BYTES: u64 = 1 << 30;
+/// More memory than a worker ever may.
+pub(crate) const HUGE_BYTES: u64 = 1 << 40;
 /// Often enough for the shortest heartbeat timeout of the simulation.
 const HEARTBEAT_INTERVAL_MS: u64 = 2_000;
 
@@ -137,8 +143,18 @@ impl FakeOs {
             }
             Deed::Beats if process.hung || !process.serving => None,
             Deed::Beats => {
+                if self.weather == Weather::Foul {
+                    process.requests += self.dice.between(0, 2_000);
+                    if self.dice.happens(50) {
+                        let bytes = self.dice.pick(&[0, LARGE_BYTES, HUGE_BYTES]);
+                        self.ordered += 1;
+                        let measured = Deed::Says(EventKind::MemoryMeasured { worker, bytes });
+                        self.deeds.insert((at, self.ordered), (worker, measured));
+                    }
+                }
+                let requests = process.requests;
                 self.plan(at + HEARTBEAT_INTERVAL_MS, worker, Deed::Beats);
-                Some(EventKind::Heartbeat { worker })
+                Some(EventKind::Heartbeat { worker, requests })
             }
             Deed::Hangs => {
                 process.hung = true;
@@ -191,6 +207,7 @@ impl FakeOs {
         let mut process = Process {
             hung: false,
             serving: false,
+            requests: 0,
             drain: Obedience::After(dice.between(1, 3_000)),
             abort: Obedience::After(dice.between(1, 50)),
             kills_needed: 1,

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use supervisor_fleet::{
-    Action, EventKind, ExitReason, Fleet, GenerationId, Notice, Outcome, Phase, Slot, StateName, WorkerId,
-    WorkerView,
+    Action, EventKind, ExitReason, Fleet, GenerationId, Notice, Outcome, Phase, RecycleCause, Slot,
+    StateName, WorkerId, WorkerView,
 };
 
 /// What was seen, so that a run that met nothing cannot pass.
@@ -60,7 +60,7 @@ impl Judge {
         after.check_invariants()?;
         let (old, new) = (views(before), views(after));
         self.retires_what_exited(kind, actions, &old)?;
-        self.count_losses(&old, &new, kind);
+        self.count_losses(&old, &new, actions);
         for action in actions {
             self.judge_action(action, before, kind, after, (&old, &new))?;
         }
@@ -155,6 +155,11 @@ impl Judge {
             }
             Notice::AllReady => "all ready",
             Notice::Unresponsive { .. } => "unresponsive",
+            Notice::Recycling { cause: RecycleCause::Requested, .. } => "requested",
+            Notice::Recycling { cause: RecycleCause::Requests(_), .. } => "max requests",
+            Notice::Recycling { cause: RecycleCause::Lifetime(_), .. } => "max lifetime",
+            Notice::Recycling { cause: RecycleCause::Memory(_), .. } => "max memory",
+            Notice::OverMemory { .. } => "over memory",
             Notice::BootTimedOut { .. } => "boot timed out",
             Notice::DrainTimedOut { .. } => "drain timed out",
             Notice::ReloadStarted { generation } => {
@@ -207,12 +212,12 @@ impl Judge {
         require(retired == exited, "each exit retires its worker, once, and nothing else does")
     }
 
-    fn count_losses(&mut self, old: &Views, new: &Views, kind: &EventKind) {
-        let asked = matches!(kind, EventKind::ReplaceMe { .. });
+    fn count_losses(&mut self, old: &Views, new: &Views, actions: &[Action]) {
+        let due = actions.iter().filter(|action| matches!(action, Action::Notice(Notice::Recycling { .. })));
         let active = |view: &&WorkerView| matches!(view.state, StateName::Starting | StateName::Ready);
         let lost =
             old.values().filter(active).filter(|view| new.get(&view.id).is_none_or(|now| !active(&now)));
-        self.losses += lost.count() as u64 + u64::from(asked);
+        self.losses += (lost.count() + due.count()) as u64;
     }
 
     /// Nothing but the end of a worker, a scaling or a stop makes the number of ready workers fall below what is wanted.
@@ -231,6 +236,10 @@ impl Judge {
             EventKind::Tick => actions
                 .iter()
                 .filter(|action| matches!(action, Action::Notice(Notice::Unresponsive { .. })))
+                .count(),
+            EventKind::MemoryMeasured { .. } => actions
+                .iter()
+                .filter(|action| matches!(action, Action::Notice(Notice::OverMemory { .. })))
                 .count(),
             EventKind::Exited { .. }
             | EventKind::Failed { .. }

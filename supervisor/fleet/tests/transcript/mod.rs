@@ -10,7 +10,7 @@ use std::{num::ParseIntError, str::FromStr};
 
 use supervisor_fleet::{
     Action, BootFailure, Event, EventKind, Exit, ExitReason, FailurePhase, Fleet, Moment, Notice, Outcome,
-    PoolSettings, Urgency, WorkerId,
+    PoolSettings, RecycleCause, RecyclingSettings, Urgency, WorkerId,
 };
 
 pub(crate) struct Transcript {
@@ -35,6 +35,7 @@ impl Transcript {
             quick_timeout_ms: 2_000,
             abort_grace_ms: 500,
             shutdown_delay_ms: 0,
+            recycling: RecyclingSettings::default(),
         };
         let mut lines = written.lines().filter(|line| !line.contains('→')).peekable();
         let mut text = String::new();
@@ -107,7 +108,11 @@ impl Transcript {
             ["hello", id] => EventKind::Hello { worker: worker(id)? },
             ["loaded", id] => EventKind::Loaded { worker: worker(id)? },
             ["ready", id] => EventKind::Ready { worker: worker(id)? },
-            ["heartbeat", id] => EventKind::Heartbeat { worker: worker(id)? },
+            ["heartbeat", id] => EventKind::Heartbeat { worker: worker(id)?, requests: 0 },
+            ["heartbeat", id, requests] => {
+                EventKind::Heartbeat { worker: worker(id)?, requests: number(requests)? }
+            }
+            ["memory", id, bytes] => EventKind::MemoryMeasured { worker: worker(id)?, bytes: number(bytes)? },
             ["draining", id] => EventKind::Draining { worker: worker(id)? },
             ["failed", id, phase] => EventKind::Failed { worker: worker(id)?, phase: self::phase(phase)? },
             ["replace_me", id] => EventKind::ReplaceMe { worker: worker(id)? },
@@ -149,6 +154,12 @@ fn change(settings: &mut PoolSettings, words: &str) -> Result<(), String> {
             "quick" => settings.quick_timeout_ms = value,
             "abort" => settings.abort_grace_ms = value,
             "delay" => settings.shutdown_delay_ms = value,
+            "requests" => settings.recycling.max_requests = Some(value),
+            "requests_jitter" => settings.recycling.max_requests_jitter = value,
+            "lifetime" => settings.recycling.max_lifetime_ms = Some(value),
+            "lifetime_jitter" => settings.recycling.max_lifetime_jitter_ms = value,
+            "memory" => settings.recycling.max_memory_bytes = Some(value),
+            "memory_hard" => settings.recycling.max_memory_hard_bytes = Some(value),
             _ => return Err(format!("no setting: {name}")),
         }
     }
@@ -203,6 +214,10 @@ fn describe_notice(notice: &Notice) -> String {
         }
         Notice::AllReady => "all ready".into(),
         Notice::Unresponsive { worker, silent_ms } => format!("{} silent for {silent_ms}", worker.0),
+        Notice::Recycling { worker, cause } => format!("{} is due: {}", worker.0, describe_recycling(*cause)),
+        Notice::OverMemory { worker, bytes, most_bytes } => {
+            format!("{} holds {bytes}, more than {most_bytes}", worker.0)
+        }
         Notice::BootTimedOut { worker, timeout_ms } => format!("{} not ready within {timeout_ms}", worker.0),
         Notice::DrainTimedOut { worker } => format!("{} overran its grace", worker.0),
         Notice::ReloadStarted { generation } => format!("reload to generation {} started", generation.0),
@@ -230,12 +245,25 @@ fn describe_reason(reason: ExitReason) -> &'static str {
         ExitReason::Scale => "scale",
         ExitReason::Stop => "stop",
         ExitReason::Requested => "requested",
+        ExitReason::MaxRequests => "max requests",
+        ExitReason::MaxLifetime => "max lifetime",
+        ExitReason::MaxMemory => "max memory",
+        ExitReason::MaxMemoryHard => "max memory hard",
         ExitReason::Heartbeat => "heartbeat",
         ExitReason::Crash => "crash",
         ExitReason::Signal => "signal",
         ExitReason::OutOfMemory => "out of memory",
         ExitReason::BootFailed => "boot failed",
         ExitReason::ChannelBroken => "channel broken",
+    }
+}
+
+fn describe_recycling(cause: RecycleCause) -> String {
+    match cause {
+        RecycleCause::Requested => "it asked for it".into(),
+        RecycleCause::Requests(requests) => format!("{requests} requests"),
+        RecycleCause::Lifetime(served_ms) => format!("served {served_ms}"),
+        RecycleCause::Memory(bytes) => format!("holds {bytes}"),
     }
 }
 
@@ -256,5 +284,6 @@ fn describe_cause(cause: BootFailure) -> String {
         BootFailure::TimedOut => "timed out".into(),
         BootFailure::NotSpawned => "could not be spawned".into(),
         BootFailure::ChannelBroken => "broke its channel".into(),
+        BootFailure::OverMemory => "took too much memory".into(),
     }
 }

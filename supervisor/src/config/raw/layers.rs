@@ -7,6 +7,7 @@ impl RawSettings {
     #[must_use]
     pub fn over(mut self, mut below: Self) -> Self {
         self.protocols_over(&mut below);
+        self.recycling_over(&mut below);
         // The three spellings of the address are one setting.
         if !self.bind.is_empty() || self.host.is_some() || self.port.is_some() {
             below.bind.clear();
@@ -106,6 +107,21 @@ impl RawSettings {
             log_level,
             log_format,
             welcome,
+        );
+    }
+
+    /// When workers are replaced.
+    fn recycling_over(&mut self, below: &mut Self) {
+        macro_rules! fall_back {
+            ($($field:ident),* $(,)?) => { $(self.$field = self.$field.take().or(below.$field.take());)* };
+        }
+        fall_back!(
+            max_requests,
+            max_requests_jitter,
+            max_lifetime,
+            max_lifetime_jitter,
+            max_memory,
+            max_memory_hard,
         );
     }
 
