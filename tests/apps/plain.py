@@ -82,6 +82,16 @@ def hold_the_gil_for_ever():
         sleep_in_c(3600)
 
 
+HELD = []
+
+
+async def hold(scope, query, receive, send):
+    """Keeps `mib` MiB of memory more than before, then answers after `ms` milliseconds."""
+    HELD.append(b"x" * (int(query["mib"]) << 20))
+    await asyncio.sleep(int(query.get("ms", 0)) / 1000)
+    await reply(send, identity(scope))
+
+
 async def busy(scope, query, receive, send):
     """Blocks the loop for `ms` at a time, `times` times, and lets it breathe in between."""
     for _ in range(int(query["times"])):
@@ -149,6 +159,7 @@ ROUTES = {
     "/block": block,
     "/gil": hold_gil,
     "/busy": busy,
+    "/hold": hold,
     "/exit": exit_now,
     "/stream": stream,
     "/upload": upload,

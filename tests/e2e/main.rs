@@ -40,6 +40,7 @@ mod proxy_fields;
 mod python_contract;
 mod pythons;
 mod real_applications;
+mod recycling;
 mod reload_drops_nothing;
 mod scaling;
 mod shutdown_delay;
