@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use clap::Parser as _;
 use protocol::settings::{Application, Factory};
+use supervisor_fleet::RecyclingSettings;
 
 use super::{MetricsSetting, Settings, StandardOutput, Surroundings, settle};
 use crate::{
@@ -189,4 +190,36 @@ fn permissions_of_unix_sockets() {
     let refused = mode(&["m:a"], &format!("{bound}unix_socket_mode: 0o660\n")).expect_err("no text");
     assert!(refused.message.contains("within quotes"), "{refused}");
     assert_eq!(mode(&["m:a", "--unix-socket-mode", "0600"], "").expect_err("no socket").id, "settings/idle");
+}
+
+#[test]
+fn recycling_is_off_unless_asked_for_and_idle_or_contradictory_bounds_are_refused() {
+    let recycling =
+        |flags: &[&str], yaml: &str| settled(flags, &[], yaml).map(|settings| settings.pool.recycling);
+    assert_eq!(recycling(&[], "").expect("good"), RecyclingSettings::default());
+    assert_eq!(
+        recycling(&["--max-requests", "0"], "").expect("gunicorn's off"),
+        RecyclingSettings::default()
+    );
+    let yaml = "max_requests: 1000\nmax_requests_jitter: 50\nmax_lifetime: 1h\nmax_memory: 300MiB\n";
+    assert_eq!(
+        recycling(&["--max-memory-hard", "1GiB", "--max-requests", "7"], yaml).expect("good"),
+        RecyclingSettings {
+            max_requests: Some(7),
+            max_requests_jitter: 50,
+            max_lifetime_ms: Some(3_600_000),
+            max_lifetime_jitter_ms: 0,
+            max_memory_bytes: Some(300 << 20),
+            max_memory_hard_bytes: Some(1 << 30),
+        }
+    );
+    for (flags, named) in [
+        (["--max-requests-jitter", "5"].as_slice(), "--max-requests"),
+        (&["--max-lifetime-jitter", "5s"], "--max-lifetime"),
+        (&["--max-memory", "2GiB", "--max-memory-hard", "2GiB"], "--max-memory-hard"),
+    ] {
+        let error = recycling(flags, "").expect_err("refused");
+        assert_eq!(error.exit, ExitStatus::Usage);
+        assert!(error.message.contains(named), "{error}");
+    }
 }
