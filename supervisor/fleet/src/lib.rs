@@ -24,6 +24,7 @@ mod reconcile;
 mod recycle;
 mod reload;
 mod scale;
+pub mod transcript;
 mod worker;
 
 use std::collections::BTreeMap;

@@ -17,6 +17,7 @@ use fake_os::{FakeOs, Weather, dice::Dice};
 use judge::{Judge, Tally};
 use supervisor_fleet::{
     Action, Event, EventKind, Fleet, Moment, Phase, PoolSettings, RecyclingSettings, StateName, Urgency,
+    transcript,
 };
 
 const STEPS: u64 = 1_000_000;
@@ -35,6 +36,23 @@ fn a_million_steps_of_misfortune_break_no_promise() {
             total.assert_all_was_seen();
         }
     }
+}
+
+/// A bug report is worth something only if it shows what happened: a recorded run, read from its text, orders the same again.
+#[test]
+fn recorded_runs_replay_to_the_same_orders() {
+    let mut lines = 0;
+    for seed in 1..=40 {
+        let mut history = History::new(seed);
+        history.recording = Some(transcript::opening(&history.settings, seed));
+        history.live().unwrap_or_else(|broken| panic!("seed {seed}: {broken}"));
+        let recorded = history.recording.unwrap_or_default();
+        lines += recorded.lines().count();
+        let played = transcript::play(&recorded).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        let differing = recorded.lines().zip(played.lines()).find(|(was, is)| was != is);
+        assert!(recorded == played, "seed {seed}: recorded and played differ in {differing:?}");
+    }
+    assert!(lines > 10_000, "too little happened in all runs together: {lines} lines");
 }
 
 fn number(name: &str) -> Option<u64> {
@@ -127,6 +145,8 @@ struct History {
     os: FakeOs,
     dice: Dice,
     judge: Judge,
+    /// All steps in the language of transcripts, if somebody wants them.
+    recording: Option<String>,
     /// The last steps, for whoever has to understand a failure.
     trace: VecDeque<(u64, EventKind, Vec<Action>)>,
 }
@@ -144,6 +164,7 @@ impl History {
             os: FakeOs::new(seed),
             dice,
             judge: Judge::default(),
+            recording: None,
             trace: VecDeque::new(),
         }
     }
@@ -222,6 +243,11 @@ impl History {
     fn step(&mut self, kind: EventKind) -> Result<(), String> {
         let before = self.fleet.clone();
         let actions = self.fleet.step(Event { at: Moment(self.now), kind: kind.clone() });
+        if let Some(recording) = &mut self.recording {
+            let at = Moment(self.now);
+            *recording += &transcript::event_line(&Event { at, kind: kind.clone() });
+            actions.iter().for_each(|order| *recording += &transcript::order_line(at, order));
+        }
         for action in &actions {
             self.os.obey(self.now, action);
         }
