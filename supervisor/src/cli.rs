@@ -31,7 +31,13 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Checks configuration, paths and application name, and exits: 0 good, 78 bad file, 2 bad option
-    CheckConfig(RunOptions),
+    CheckConfig(Box<RunOptions>),
+    /// Plays a run that --record wrote, and shows each decision: 0 decided as recorded, 1 decided otherwise
+    Replay {
+        /// The recording
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
 }
 
 /// The settings and where to read more of them.

@@ -8,6 +8,8 @@ use std::{fmt, process::ExitCode};
 pub enum ExitStatus {
     /// Stopped as asked.
     Clean = 0,
+    /// Anything else.
+    Other = 1,
     /// The command line is wrong or asks for what is not there yet.
     Usage = 2,
     /// The first worker could not boot (gunicorn's number).

@@ -20,6 +20,7 @@ use crate::{
     generation::Generation,
     memory_watch::{Look as MemoryLook, MemoryWatch},
     obituary,
+    recorder::Recorder,
     reload::{self, Decision},
     signals::{Signals, Wish},
     stack_dumps::StackDumps,
@@ -54,6 +55,8 @@ pub struct Start {
     pub questions: mpsc::Receiver<Question>,
     /// Whoever wants to know how things stand.
     pub notifier: Notifier,
+    /// The black box, if there is one.
+    pub recorder: Option<Recorder>,
     /// Feeds the jitter of the back-off.
     pub seed: u64,
 }
@@ -90,6 +93,7 @@ pub struct EventLoop {
     certificates_due: Option<Moment>,
     /// Looks at the workers' memory; none where nobody bounds it.
     memory: Option<MemoryWatch>,
+    recorder: Option<Recorder>,
     finished: Option<Outcome>,
 }
 
@@ -115,6 +119,7 @@ impl EventLoop {
             last_words: VecDeque::new(),
             certificates_due: has_certificates.then_some(Moment(0)),
             memory: None,
+            recorder: start.recorder,
             finished: None,
         }
     }
@@ -128,6 +133,9 @@ impl EventLoop {
         self.apply(EventKind::Start);
         loop {
             if let Some(outcome) = self.finished {
+                if let Some(recorder) = self.recorder.take() {
+                    recorder.finish();
+                }
                 return self.conclude(outcome);
             }
             let deadline = self.next_deadline();
@@ -161,8 +169,13 @@ impl EventLoop {
             if let EventKind::Ready { worker } = kind {
                 self.note_ready(worker);
             }
-            for action in self.fleet.step(Event { at: self.now(), kind }) {
-                self.perform(action);
+            let event = Event { at: self.now(), kind };
+            let orders = self.fleet.step(event.clone());
+            if let Some(recorder) = &mut self.recorder {
+                recorder.note(&event, &orders);
+            }
+            for order in orders {
+                self.perform(order);
             }
         }
     }

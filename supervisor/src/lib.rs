@@ -21,6 +21,7 @@ pub mod pid_file;
 pub mod port_holder;
 pub mod proc_files;
 pub mod processes;
+pub mod recorder;
 pub mod reload;
 pub mod scoreboard;
 pub mod signals;
@@ -64,6 +65,7 @@ use generation::Generation;
 use listeners::{Access, Listener, Scheme};
 use logging::Log;
 use pid_file::PidFile;
+use recorder::Recorder;
 use signals::Signals;
 use systemd::Notifier;
 use workers::Workers;
@@ -82,9 +84,10 @@ pub fn main() -> ExitCode {
     };
     let done = match cli.command {
         Some(Command::CheckConfig(options)) => surroundings()
-            .map(|surroundings| Sources::new(options, surroundings))
+            .map(|surroundings| Sources::new(*options, surroundings))
             .and_then(|sources| commands::check_config::run(&sources))
             .map_err(tell),
+        Some(Command::Replay { file }) => commands::replay::run(&file).map_err(tell),
         None => serve(cli.run, began),
     };
     match done {
@@ -137,6 +140,9 @@ fn run(sources: Sources, settings: Settings, activation: Activation, began: Inst
     let listeners = listen(settings, activation.sockets)?;
     let metrics = bind_metrics(&settings.metrics)?;
     let pid_file = settings.pid_file.as_deref().map(PidFile::write).transpose()?;
+    let seed = RandomState::new().build_hasher().finish();
+    let recorder =
+        settings.record.as_deref().map(|file| Recorder::start(file, &settings.pool, seed)).transpose()?;
     introduce(&generation, &sources, &listeners, metrics.as_ref());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -152,8 +158,8 @@ fn run(sources: Sources, settings: Settings, activation: Activation, began: Inst
         let signals = Signals::new().map_err(|error| system_error("watch for signals", &error))?;
         let workers =
             Workers::new(worker_program, listeners).map_err(|error| system_error("share memory", &error))?;
-        let seed = RandomState::new().build_hasher().finish();
-        let start = Start { began, sources, generation, workers, signals, questions, notifier, seed };
+        let start =
+            Start { began, sources, generation, workers, signals, questions, notifier, recorder, seed };
         // The sender stays alive, so that a run without metrics does not see a closed channel.
         let outcome = EventLoop::new(start).run().await;
         drop(asker);

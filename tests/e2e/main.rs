@@ -11,6 +11,7 @@ mod asgi_extensions;
 mod asgi_rules;
 mod attacks;
 mod behind_nginx;
+mod black_box;
 mod blocked_output;
 mod broken_reload;
 mod card;

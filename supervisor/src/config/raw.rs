@@ -353,6 +353,9 @@ pub struct RawSettings {
     #[arg(long, help_heading = "WebSocket", value_name = "true|false")]
     pub ws_per_message_deflate: Option<Switch>,
 
+    /// Write what happens and what is decided here, for `supervise replay`; a recording that is there is kept as FILE.old
+    #[arg(long, help_heading = "Process", value_name = "FILE")]
+    pub record: Option<PathBuf>,
     /// Write the process id here
     #[arg(short = 'p', long, help_heading = "Process", value_name = "FILE")]
     pub pid: Option<PathBuf>,

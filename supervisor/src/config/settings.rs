@@ -85,6 +85,8 @@ pub struct Settings {
     pub directory: PathBuf,
     /// Where to write the process id.
     pub pid_file: Option<PathBuf>,
+    /// Where the run is recorded.
+    pub record: Option<PathBuf>,
     /// How much is logged.
     pub log_level: LogLevel,
     /// How log lines look.
@@ -185,6 +187,7 @@ pub fn settle(raw: RawSettings, surroundings: &Surroundings) -> Expected<Setting
         pool,
         environment: raw.env,
         directory,
+        record: raw.record.map(|path| surroundings.directory.join(path)),
         pid_file: raw.pid.map(|path| surroundings.directory.join(path)),
         log_level,
         log_format,

@@ -110,7 +110,7 @@ impl RawSettings {
         );
     }
 
-    /// When workers are replaced.
+    /// When workers are replaced, and where it is recorded.
     fn recycling_over(&mut self, below: &mut Self) {
         macro_rules! fall_back {
             ($($field:ident),* $(,)?) => { $(self.$field = self.$field.take().or(below.$field.take());)* };
@@ -122,6 +122,7 @@ impl RawSettings {
             max_lifetime_jitter,
             max_memory,
             max_memory_hard,
+            record,
         );
     }
 
