@@ -106,13 +106,14 @@ fn clients_show_certificates_and_applications_learn_of_them() {
             .file("clients.pem", &authority.pem())
             .arguments(["--ca-certs", "clients.pem", "--cert-reqs", asked, "app:app"])
             .start();
-        let told = |client: &TlsClient| {
-            let seen = client.get(https(&server), "localhost", "/").ok()?;
+        let told_at = |client: &TlsClient, path: &str| {
+            let seen = client.get(https(&server), "localhost", path).ok()?;
             let (_, body) = seen.reply.split_once("\r\n\r\n")?;
             let body = body.split_once('{').map(|(_, rest)| format!("{{{rest}"))?;
             let end = body.rfind('}')?;
             serde_json::from_str::<serde_json::Value>(&body[..=end]).ok()
         };
+        let told = |client: &TlsClient| told_at(client, "/");
         let known = told(&authority.client(Some(&alice))).expect("Alice is served");
         assert_eq!(known["scheme"], "https");
         let tls = &known["tls"];
@@ -137,6 +138,11 @@ fn clients_show_certificates_and_applications_learn_of_them() {
             assert_eq!(anonymous["tls"]["client_cert_chain"], serde_json::json!([]));
         }
         assert!(told(&authority.client(Some(&mallory))).is_none(), "Mallory is refused");
+        // What an application does to the extensions of one request is not seen by the next.
+        let again = || told(&authority.client(Some(&alice))).expect("Alice is served");
+        assert_eq!(again(), known);
+        told_at(&authority.client(Some(&alice)), "/spoil").expect("Alice is served");
+        assert_eq!(again(), known);
         server.stop();
     }
 }

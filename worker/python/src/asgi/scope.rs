@@ -25,6 +25,8 @@ pub(super) struct ScopeBuilder {
     fields: RefCell<ValueCache<Owned>>,
     names: RefCell<ValueCache<Owned>>,
     extensions: SpareCopy,
+    /// The same with that of TLS among them.
+    tls_extensions: SpareCopy,
     paths: RefCell<ValueCache<PathObjects>>,
     /// Where the application is mounted.
     root_path: Vec<u8>,
@@ -38,6 +40,7 @@ impl ScopeBuilder {
             fields: RefCell::new(ValueCache::new()),
             names: RefCell::new(ValueCache::new()),
             extensions: SpareCopy::default(),
+            tls_extensions: SpareCopy::default(),
             paths: RefCell::new(ValueCache::new()),
             root_path: settings.root_path.clone().into_bytes(),
             root_path_mode: settings.root_path_mode,
@@ -116,11 +119,7 @@ impl ScopeBuilder {
         let offered = extensions.offered(head.offers);
         let extensions = match tls {
             None => self.extensions.of(offered)?,
-            Some(tls) => {
-                let extensions = copy_dict(offered.as_ptr())?;
-                set(&extensions, text.tls, tls)?;
-                extensions
-            }
+            Some(tls) => self.tls_extensions.with(offered, text.tls, tls)?,
         };
         set(&scope, text.extensions, &extensions)?;
         Some(scope)

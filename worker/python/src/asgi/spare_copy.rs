@@ -6,7 +6,7 @@
 #[cfg(not(Py_3_12))]
 use {pyo3::ffi, std::cell::RefCell};
 
-use super::known::{Immortal, copy_dict};
+use super::known::{Immortal, copy_dict, set};
 use crate::object::Owned;
 
 /// Copies of dicts, of which the last is kept for the next request where Python counts changes (PEP 509; deprecated in 3.12). To compare
@@ -23,6 +23,12 @@ impl SpareCopy {
     #[expect(clippy::unused_self, reason = "earlier versions of Python have a copy to spare")]
     pub(super) fn of(&self, original: Immortal) -> Option<Owned> {
         copy_dict(original.as_ptr())
+    }
+
+    /// [`SpareCopy::of`] with one more item.
+    #[expect(clippy::unused_self, reason = "earlier versions of Python have a copy to spare")]
+    pub(super) fn with(&self, original: Immortal, key: Immortal, value: &Owned) -> Option<Owned> {
+        copy_with(original, key, value)
     }
 }
 
@@ -44,6 +50,33 @@ impl SpareCopy {
         drop(replaced);
         Some(dict)
     }
+
+    /// [`SpareCopy::of`] with one more item. All that one of these is asked for must have the same `key`.
+    pub(super) fn with(&self, original: Immortal, key: Immortal, value: &Owned) -> Option<Owned> {
+        // Taken out meanwhile: the end of the value that is replaced may run anything.
+        let last = self.last.take();
+        let copy = match last {
+            Some(mut copy) if copy.original.as_ptr() == original.as_ptr() && copy.is_untouched() => {
+                set(&copy.dict, key, value)?;
+                copy.version = version(&copy.dict);
+                copy
+            }
+            Some(_) | None => {
+                let dict = copy_with(original, key, value)?;
+                Copy { original, version: version(&dict), dict }
+            }
+        };
+        let dict = copy.dict.clone();
+        let replaced = self.last.replace(Some(copy));
+        drop(replaced);
+        Some(dict)
+    }
+}
+
+fn copy_with(original: Immortal, key: Immortal, value: &Owned) -> Option<Owned> {
+    let dict = copy_dict(original.as_ptr())?;
+    set(&dict, key, value)?;
+    Some(dict)
 }
 
 #[cfg(not(Py_3_12))]
