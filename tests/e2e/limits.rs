@@ -117,6 +117,8 @@ fn a_request_that_takes_too_long() {
         ["GET /hold HTTP/1.1", "GET /begin HTTP/1.1"].iter().all(|line| log.contains(line))
     });
     assert_eq!(answer(&mut asking(&server, "/")).status, 200, "the worker goes on");
+    // So do the two calls of the application, and a stop would wait for them.
+    server.write_file("release", "");
     server.stop();
 }
 
@@ -169,6 +171,8 @@ fn a_body_that_trickles() {
     slow.send(b"POST /hold HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\nabc").expect("sent");
     assert_eq!(answer(&mut slow).status, 408);
     assert_counted(&server, "body_too_slow");
+    // The application goes on, and a stop would wait for it.
+    server.write_file("release", "");
     server.stop();
 }
 

@@ -67,10 +67,8 @@ pub(crate) fn built() -> &'static Binaries {
     static BUILT: OnceLock<Binaries> = OnceLock::new();
     BUILT.get_or_init(|| {
         once_a_run("binaries", || {
-            cargo(
-                ["build", "--profile", PROFILE, "-p", "supervisor", "-p", "worker", "--bins", "--examples"],
-                &[],
-            );
+            let packages = ["-p", "supervisor", "-p", "worker", "--bins", "--examples"];
+            cargo(&[&["build", "--profile", PROFILE], &packages[..]].concat(), &[]);
         });
         Binaries { directory: product_directory() }
     })
@@ -111,7 +109,7 @@ pub(crate) fn once_a_run(name: &str, build: impl FnOnce()) {
 ///
 /// # Panics
 /// When it fails.
-pub(crate) fn cargo<const N: usize>(arguments: [&str; N], environment: &[(&str, &Path)]) {
+pub(crate) fn cargo(arguments: &[&str], environment: &[(&str, &Path)]) {
     let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(program);
     command.args(arguments).current_dir(repository());

@@ -3,9 +3,10 @@
 use std::{
     collections::BTreeMap,
     fs,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     process::Command,
-    sync::{Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use crate::{
@@ -17,6 +18,10 @@ use crate::{
 const OLDEST: (u32, u32) = (3, 9);
 /// The newest minor version that is looked for.
 const NEWEST_MINOR: u32 = 15;
+/// The extension's file.
+const EXTENSION: &str = "libworker_python.so";
+/// The directory and profile of the extensions for all Pythons but the default one.
+const SHARED: &str = "pythons";
 
 /// One interpreter.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,48 +100,76 @@ impl Python {
     /// # Panics
     /// When it does not compile.
     pub fn build_extension(&self) {
-        static BUILT: Mutex<BTreeMap<String, ()>> = Mutex::new(BTreeMap::new());
-        let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
-        built.entry(self.minor_version()).or_insert_with(|| self.build_extension_once());
+        // A cell each: who needs the default one does not wait until another is built.
+        static BUILT: Mutex<BTreeMap<String, Arc<OnceLock<()>>>> = Mutex::new(BTreeMap::new());
+        let cell = {
+            let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(built.entry(self.minor_version()).or_default())
+        };
+        cell.get_or_init(|| self.build_extension_once());
     }
 
-    /// Builds the extension with its test-only function in a directory of its own; gives the file.
+    /// Builds the extension with its test-only function; gives the file.
     ///
     /// # Panics
     /// When it does not compile.
     #[must_use]
     pub fn build_wall_tests(&self) -> PathBuf {
-        let directory = binaries::target_directory().join("walls");
-        once_a_run("walls", || {
-            let directory = directory.to_str().expect("the target directory is text");
-            let features = ["-p", "worker-python", "--features", "wall-tests"];
-            let [package, name, features, feature] = features;
-            binaries::cargo(
-                ["build", package, name, features, feature, "--target-dir", directory],
-                &[("PYO3_PYTHON", &self.program)],
-            );
-        });
-        directory.join("debug/libworker_python.so")
+        let product = binaries::target_directory().join("walls").join(EXTENSION);
+        once_a_run("walls", || self.build_aside(&["--features", "wall-tests"], &product));
+        product
     }
 
     fn build_extension_once(&self) {
         let name = format!("python{}", self.minor_version());
-        let arguments = ["build", "--profile", binaries::PROFILE, "-p", "worker-python"];
-        let environment: [(&str, &Path); 1] = [("PYO3_PYTHON", &self.program)];
-        once_a_run(&name, || {
-            if self.is_default {
-                binaries::cargo(arguments, &environment);
-            } else {
-                let directory = binaries::target_directory().join(&name);
-                let directory = directory.to_str().expect("the target directory is text").to_owned();
-                let [build, profile, name_of_profile, package, extension] = arguments;
-                binaries::cargo(
-                    [build, profile, name_of_profile, package, extension, "--target-dir", &directory],
-                    &environment,
-                );
-            }
-        });
+        if self.is_default {
+            let arguments = ["build", "--profile", binaries::PROFILE, "-p", "worker-python"];
+            once_a_run(&name, || binaries::cargo(&arguments, &[("PYO3_PYTHON", &self.program)]));
+        } else {
+            let product = binaries::target_directory().join(&name).join(binaries::PROFILE).join(EXTENSION);
+            once_a_run(&name, || self.build_aside(&[], &product));
+        }
     }
+
+    /// Builds an extension in the directory that all but the default one share, where cargo compiles again only what looks at the
+    /// Python, and puts it at `product`, unless what is there is newer than all sources.
+    fn build_aside(&self, features: &[&str], product: &Path) {
+        let parent = product.parent().expect("a file stands in a directory");
+        // Made before a build and put here after it: sources that were edited meanwhile are not in the product.
+        let stamp = parent.join("built-from-what-is-older");
+        if product.exists() && stamp.exists() && changed(&stamp) > newest_source() {
+            return;
+        }
+        fs::create_dir_all(parent).expect("the target directory can be written");
+        let next_stamp = parent.join("next-stamp");
+        fs::write(&next_stamp, "").expect("the target directory can be written");
+        let shared = binaries::target_directory().join(SHARED);
+        let directory = shared.to_str().expect("the target directory is text");
+        let arguments = ["build", "--profile", SHARED, "-p", "worker-python", "--target-dir", directory];
+        binaries::cargo(&[&arguments, features].concat(), &[("PYO3_PYTHON", &self.program)]);
+        // By a rename, because a process may have the older one loaded.
+        let copy = parent.join("next-extension");
+        fs::copy(shared.join(SHARED).join(EXTENSION), &copy).expect("the extension was built");
+        fs::rename(&copy, product).expect("the extension can be put where it belongs");
+        fs::rename(&next_stamp, &stamp).expect("the stamp can be put beside it");
+    }
+}
+
+/// When a file was last changed, in seconds and nanoseconds.
+fn changed(path: &Path) -> (i64, i64) {
+    let found =
+        fs::metadata(path).unwrap_or_else(|error| panic!("cannot look at {}: {error}", path.display()));
+    (found.mtime(), found.mtime_nsec())
+}
+
+/// When one of the files from which extensions are built was last changed.
+fn newest_source() -> (i64, i64) {
+    fn newest(path: &Path) -> (i64, i64) {
+        let entries = fs::read_dir(path).into_iter().flatten().flatten();
+        entries.map(|entry| newest(&entry.path())).fold(changed(path), Ord::max)
+    }
+    let sources = ["Cargo.toml", "Cargo.lock", ".cargo", "protocol", "worker"];
+    sources.map(|name| newest(&binaries::repository().join(name))).into_iter().max().expect("there are some")
 }
 
 /// Every usable interpreter, the default one first.

@@ -100,6 +100,8 @@ fn floods() {
     assert!(line.contains("trouble.sh: first") && !line.contains('\u{1b}'), "{line:?}");
     let _ = server.log.wait_for_line("trouble.sh: second", Duration::from_secs(5));
     wait_until_nothing_runs(&server);
+    // A stop would wait for it to read.
+    drop(deaf);
     server.stop();
 }
 
