@@ -109,6 +109,17 @@ async def announced(scope, receive, send):
         raise
 
 
+async def announced_in_parts(scope, receive, send):
+    """Announces a length and sends 2 and 3 bytes, the first of which are on their way by then."""
+    await start(send, headers=[(b"content-length", argument(scope).encode())])
+    await body(send, b"12", more=True)
+    try:
+        await body(send, b"345")
+    except Exception as error:
+        NOTES.append(f"announced in parts {argument(scope)}: {type(error).__name__}")
+        raise
+
+
 async def own_framing(scope, receive, send):
     headers = [(b"transfer-encoding", b"chunked"), (b"content-length", b"2"), (b"server", b"mine"), (b"date", b"today")]
     await start(send, headers=headers)
@@ -291,6 +302,7 @@ ROUTES = {
     "status": with_status,
     "without_length": without_length,
     "announced": announced,
+    "announced_in_parts": announced_in_parts,
     "own_framing": own_framing,
     "bad_header": bad_header,
     "misbehave": misbehave,

@@ -26,6 +26,8 @@ async def lifespan(receive, send):
 
 
 async def http(scope, receive, send):
+    if scope["path"] == "/saw-the-first-part":
+        endings["saw-the-first-part"] = True
     body = json.dumps(endings).encode() if scope["path"] == "/endings" else b"plain"
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": body})
@@ -66,6 +68,15 @@ async def deny(scope, receive, send):
     assert "websocket.http.response" in scope["extensions"]
     await send({"type": "websocket.http.response.start", "status": 401, "headers": [(b"x-a", b"b")]})
     await send({"type": "websocket.http.response.body", "body": b"no ", "more_body": True})
+    await send({"type": "websocket.http.response.body", "body": b"entry"})
+
+
+async def deny_in_parts(scope, receive, send):
+    """The second part goes out when somebody saw the first."""
+    await send({"type": "websocket.http.response.start", "status": 401, "headers": [(b"x-a", b"b")]})
+    await send({"type": "websocket.http.response.body", "body": b"no ", "more_body": True})
+    while "saw-the-first-part" not in endings:
+        await asyncio.sleep(0.01)
     await send({"type": "websocket.http.response.body", "body": b"entry"})
 
 
@@ -168,6 +179,7 @@ BEHAVIOURS = {
     "/tell": tell,
     "/reject": reject,
     "/deny": deny,
+    "/deny-in-parts": deny_in_parts,
     "/unoffered": unoffered,
     "/raise-before": raise_before,
     "/return-before": return_before,

@@ -67,6 +67,25 @@ def raw(base, *parts):
         return received
 
 
+def denial_in_parts(base):
+    """A denial is no message that is kept until it is whole."""
+    address = urllib.parse.urlsplit(base)
+    with socket.create_connection((address.hostname, address.port), timeout=20) as connection:
+        connection.sendall(handshake("/deny-in-parts"))
+        received = b""
+        while b"no " not in received.partition(b"\r\n\r\n")[2]:
+            piece = connection.recv(65536)
+            assert piece, received
+            received += piece
+        assert received.startswith(b"HTTP/1.1 401 ") and b"\r\nx-a: b\r\n" in received, received
+        assert b"entry" not in received, received
+        urllib.request.urlopen(base.replace("ws", "http", 1) + "/saw-the-first-part").close()
+        while b"entry" not in received:
+            piece = connection.recv(65536)
+            assert piece, received
+            received += piece
+
+
 def handshake(path, version=13):
     return HANDSHAKE.format(path=path, version=version).encode()
 
@@ -108,6 +127,7 @@ async def refusals(base):
     assert (await status_of(base, "/reject"))[0] == 403
     assert await ending(base, "reject") == {"type": "websocket.disconnect", "code": 1006, "reason": ""}
     assert await status_of(base, "/deny") == (401, b"no entry")
+    await asyncio.to_thread(denial_in_parts, base)
     assert (await status_of(base, "/unoffered"))[0] == 500
     assert "nobody-offers-this" in await ending(base, "unoffered")
     assert (await status_of(base, "/raise-before"))[0] == 500
@@ -132,6 +152,9 @@ async def ends(base):
     lost = await connect(base + "/echo?lost")
     lost.transport.abort()
     assert await ending(base, "lost") == [1006, ""]
+    left = await connect(base + "/echo?left")
+    left.transport.close()
+    assert await ending(base, "left") == [1006, ""]
     async with connect(base + "/send-late") as websocket:
         pass
     assert await ending(base, "late") == "ClientDisconnected"

@@ -3,10 +3,12 @@
 use std::{
     io::{Read, Write},
     net::{Shutdown, TcpStream},
-    time::Duration,
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
 };
 
 use harness::{Server, http::Request, observe_for, wait_until};
+use socket2::{Domain, Socket, Type};
 
 use super::{HEADER_READ_TIMEOUT, connect, get, goes_on, reply_to, wait_for_note};
 
@@ -47,8 +49,12 @@ pub(super) fn gone_while_it_works(server: &Server) {
 }
 
 pub(super) fn never_reads(server: &Server) {
-    let mut connection = connect(server);
-    connection.send(&Request::get("/flood").bytes()).expect("sent");
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    // Before it connects, so that the kernel does not let it grow.
+    socket.set_recv_buffer_size(64 * 1024).expect("a small buffer");
+    socket.connect(&server.address().into()).expect("a connection");
+    let mut stream = TcpStream::from(socket);
+    stream.write_all(&Request::get("/flood").bytes()).expect("sent");
     let notes = || {
         let text = get(server, "/notes").expect("notes").text();
         text.lines().filter_map(|line| line.strip_prefix("flood ")?.parse::<u64>().ok()).max()
@@ -61,9 +67,9 @@ pub(super) fn never_reads(server: &Server) {
         observe_for(Duration::from_millis(200), || is_still &= notes() == now);
         std::mem::replace(&mut last, now) == now && is_still
     });
-    // The kernel's buffers of both sides take some megabytes; the worker itself holds next to nothing.
+    // The kernel's buffer of the sending side takes up to four megabytes; the worker itself holds next to nothing.
     let sent_bytes = last.unwrap_or_default() * 65_536;
-    assert!(sent_bytes < 32 * 1024 * 1024, "{sent_bytes} bytes got rid of");
+    assert!(sent_bytes < 6 * 1024 * 1024, "{sent_bytes} bytes got rid of");
 }
 
 pub(super) fn continue_when_nobody_reads(server: &Server) {
@@ -108,16 +114,33 @@ pub(super) fn state(server: &Server) {
 }
 
 pub(super) fn trickling_header(server: &Server) {
-    let mut connection = connect(server);
-    connection.send(b"GET / HTTP/1.1\r\nHost: a\r\n").expect("sent");
-    // The line that comes after the close is the client's own affair.
-    observe_for(HEADER_READ_TIMEOUT * 3 / 2, || _ = connection.send(b"X: y\r\n"));
-    assert_eq!(connection.receive("GET").expect("an answer").status, 408);
+    let mut stream = TcpStream::connect(server.address()).expect("a connection");
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n").expect("sent");
+    let mut trickling = stream.try_clone().expect("a second handle");
+    let is_answered = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        // To the answer and beyond: a line that bought time for the next would never be answered.
+        scope.spawn(|| {
+            wait_until("the answer to a trickling client", HEADER_READ_TIMEOUT * 6, || {
+                observe_for(HEADER_READ_TIMEOUT / 15, || ());
+                // The line that comes after the close is the client's own affair.
+                let _closed = trickling.write_all(b"X: y\r\n");
+                is_answered.load(Ordering::Relaxed)
+            });
+        });
+        let mut status_line = [0; 13];
+        let came = stream.read_exact(&mut status_line);
+        is_answered.store(true, Ordering::Relaxed);
+        came.expect("an answer");
+        assert_eq!(status_line.escape_ascii().to_string(), "HTTP/1.1 408 ");
+    });
 }
 
 pub(super) fn silent(server: &Server) {
+    let begun = Instant::now();
     let mut connection = connect(server);
     assert_eq!(connection.receive_to_end().expect("a proper end"), b"");
+    assert!(begun.elapsed() >= HEADER_READ_TIMEOUT, "closed after {:?}", begun.elapsed());
 }
 
 pub(super) fn still_there(server: &Server) {

@@ -5,9 +5,13 @@ use harness::{Server, http::Request};
 use super::{all_for, connect, get, goes_on, reply_to, wait_for_note};
 
 pub(super) fn http_1_0_without_length(server: &Server) {
-    let all = all_for(server, b"GET /without_length HTTP/1.0\r\n\r\n");
-    assert!(!all.to_ascii_lowercase().contains("transfer-encoding"), "{all}");
-    assert!(all.ends_with("\r\n\r\nonetwo"), "{all}");
+    // Asking to keep the connection changes nothing: its end is the only end that this body has.
+    for asked in ["", "Connection: keep-alive\r\n"] {
+        let all = all_for(server, format!("GET /without_length HTTP/1.0\r\n{asked}\r\n").as_bytes());
+        let head = all.to_ascii_lowercase();
+        assert!(!head.contains("transfer-encoding") && !head.contains("keep-alive"), "{asked:?}: {all}");
+        assert!(all.ends_with("\r\n\r\nonetwo"), "{asked:?}: {all}");
+    }
 }
 
 pub(super) fn http_1_0_kept(server: &Server) {
@@ -34,6 +38,7 @@ pub(super) fn bodiless_statuses(server: &Server) {
         let reply = connection.request(&Request::get(&format!("/status/{status}"))).expect("an answer");
         assert_eq!(reply.status, status);
         assert_eq!(reply.header("transfer-encoding"), None);
+        assert_eq!(reply.header("content-length"), None, "{status}: no length of a body that is not there");
         goes_on(&mut connection);
     }
     let reply = connection.request(&Request::get("/status/205")).expect("an answer");
@@ -55,6 +60,15 @@ pub(super) fn wrong_lengths(server: &Server) {
         wait_for_note(server, &format!("announced {announced}: RuntimeError"));
     }
     assert_eq!(get(server, "/announced/5").expect("an answer").text(), "12345");
+    // When the head is out already, the connection ends, before any byte beyond what was announced.
+    for announced in [9, 3] {
+        let request = format!("GET /announced_in_parts/{announced} HTTP/1.1\r\nHost: a\r\n\r\n");
+        let all = all_for(server, &[request.as_bytes(), &Request::get("/unread").bytes()].concat());
+        let length = format!("\r\ncontent-length: {announced}\r\n");
+        assert!(all.starts_with("HTTP/1.1 200 OK\r\n") && all.contains(&length), "{announced}: {all}");
+        assert!(all.ends_with("\r\n\r\n12"), "{announced} was answered {all}");
+        wait_for_note(server, &format!("announced in parts {announced}: RuntimeError"));
+    }
 }
 
 pub(super) fn own_framing(server: &Server) {
