@@ -2,7 +2,7 @@
 //! itself lost.
 
 use crate::{
-    Action, BootFailure, ExitReason, Fleet, Moment, Notice, RecycleCause, WorkerId,
+    Action, BootFailure, Course, ExitReason, Fleet, Moment, Notice, RecycleCause, WorkerId,
     worker::{Standing, State},
 };
 
@@ -25,6 +25,10 @@ impl Fleet {
         }
         for worker in self.workers.values_mut() {
             worker.postpone(now, late_ms);
+        }
+        // The delay of a stop is due now, and no longer late: the events that wait before its tick would all be stalls of their own.
+        if let Course::Leaving { stop_at } = &mut self.course {
+            *stop_at = now.max(*stop_at);
         }
         self.notice(Notice::Stalled { stalled_ms: late_ms });
     }

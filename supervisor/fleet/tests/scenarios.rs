@@ -12,7 +12,7 @@ use std::{env, fs, path::PathBuf};
 use supervisor_fleet::transcript;
 
 /// The promises that must have a transcript, by name.
-const PROMISED: [&str; 38] = [
+const PROMISED: [&str; 39] = [
     "boot_times_out",
     "channel_broken",
     "crash_at_once",
@@ -47,6 +47,7 @@ const PROMISED: [&str; 38] = [
     "shutdown_delay_cut_short",
     "shutdown_delay_nobody_serves",
     "shutdown_delay_not_for_int",
+    "shutdown_delay_over_a_stall",
     "spawn_failed",
     "stall",
     "stop_unkillable",
