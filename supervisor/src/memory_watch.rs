@@ -5,16 +5,19 @@
 use std::{
     fs, io,
     sync::mpsc::{SyncSender, TrySendError, sync_channel},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use nix::unistd::Pid;
+use nix::{
+    time::{ClockId, clock_gettime},
+    unistd::Pid,
+};
 use supervisor_fleet::{Moment, WorkerId};
 use tokio::sync::mpsc;
 
 /// Looks are taken this often.
 const INTERVAL_MS: u64 = 1_000;
-/// Looking takes at most this part of a core: many large workers are looked at less often.
+/// Looking takes at most one such part of a core: many large workers are looked at less often.
 const SHARE_OF_A_CORE: u32 = 50;
 
 /// What a look brought.
@@ -22,7 +25,8 @@ const SHARE_OF_A_CORE: u32 = 50;
 pub struct Look {
     /// Each worker that could be looked at, and the bytes that it holds.
     pub held: Vec<(WorkerId, u64)>,
-    took: Duration,
+    /// What it cost.
+    worked: Duration,
 }
 
 /// The thread, seen from the deciding one.
@@ -46,9 +50,10 @@ impl MemoryWatch {
         let (tell, looks) = mpsc::unbounded_channel();
         std::thread::Builder::new().name("memory-watch".into()).stack_size(STACK_BYTES).spawn(move || {
             for workers in asked {
-                let began = Instant::now();
-                let held = workers.into_iter().filter_map(|(id, pid)| Some((id, held_bytes(pid)?))).collect();
-                if tell.send(Look { held, took: began.elapsed() }).is_err() {
+                let (held, worked) = measured(|| {
+                    workers.into_iter().filter_map(|(id, pid)| Some((id, held_bytes(pid)?))).collect()
+                });
+                if tell.send(Look { held, worked }).is_err() {
                     return;
                 }
             }
@@ -84,9 +89,18 @@ impl MemoryWatch {
 
     /// The look was received: says when the next one is due.
     pub fn note(&mut self, look: &Look, now: Moment) {
-        let rest_ms = u64::try_from((look.took * SHARE_OF_A_CORE).as_millis()).unwrap_or(u64::MAX);
+        let rest_ms = u64::try_from((look.worked * SHARE_OF_A_CORE).as_millis()).unwrap_or(u64::MAX);
         self.due = Some(Moment(now.0.saturating_add(rest_ms.max(INTERVAL_MS))));
     }
+}
+
+/// What the work brings, and what of a core it took. Waiting costs none: where memory runs out the kernel lets a look wait for seconds,
+/// and that is no reason to look away for minutes.
+fn measured<T>(work: impl FnOnce() -> T) -> (T, Duration) {
+    let spent = || clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from);
+    let before = spent();
+    let brought = work();
+    (brought, spent().saturating_sub(before))
 }
 
 /// What would come free if the process ended, and its share of what it has in common with others: the kernel's "proportional
@@ -106,7 +120,16 @@ fn kibibytes(text: &str, name: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Pid, held_bytes, kibibytes};
+    use std::{sync::mpsc, time::Duration};
+
+    use super::{Pid, held_bytes, kibibytes, measured};
+
+    #[test]
+    fn a_look_that_has_to_wait_does_not_put_off_the_next_one() {
+        let (_tell, never) = mpsc::channel::<()>();
+        let (_, worked) = measured(|| never.recv_timeout(Duration::from_millis(400)));
+        assert!(worked < Duration::from_millis(200), "{worked:?} were worked in 400 ms of waiting");
+    }
 
     #[test]
     fn one_line_of_many_is_read() {
