@@ -178,7 +178,7 @@ fn tell_trouble(notice: &Notice, workers: &mut Workers) {
                 event = "worker.over_memory",
                 bytes,
                 detail,
-                "{name} holds {held}, more than {most} (--max-memory-hard): it is replaced at once"
+                "{name} holds {held}, more than {most} (--max-memory-hard): it is ended at once"
             );
         }
         Notice::BootTimedOut { worker, timeout_ms } => {

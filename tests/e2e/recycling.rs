@@ -100,7 +100,7 @@ fn max_memory_hard_waits_for_nobody() {
     assert!(held.receive("GET").is_err(), "its request went down with it");
     server.wait_for_ready_workers(2);
     let log = server.log.text();
-    assert!(log.contains("(--max-memory-hard): it is replaced at once"), "{log}");
+    assert!(log.contains("(--max-memory-hard): it is ended at once"), "{log}");
     assert!(log.contains("/hold?mib=200&ms=60000"), "the request in flight is named:\n{log}");
     assert!(pid_of(&server, "/") > 0);
     server.stop();

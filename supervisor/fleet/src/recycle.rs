@@ -65,9 +65,19 @@ impl Fleet {
         let Some(worker) = self.workers.get(&id) else { return };
         let settings = worker.settings.recycling;
         match settings.max_memory_hard_bytes {
-            Some(most_bytes) if most_bytes <= bytes && worker.is_serving() => {
-                self.over_memory(id, bytes, most_bytes);
-            }
+            Some(most_bytes) if most_bytes <= bytes => match worker.state {
+                State::Ready { .. } => self.over_memory(id, bytes, most_bytes),
+                // A reply that it still gives makes it grow, and its successor is ordered already.
+                State::Draining { .. } => {
+                    self.notice(Notice::OverMemory { worker: id, bytes, most_bytes });
+                    self.abort(id, ExitReason::MaxMemoryHard);
+                }
+                // The boot has a deadline of its own; the others end at once anyhow.
+                State::Starting { .. }
+                | State::Dumping { .. }
+                | State::Aborting { .. }
+                | State::Killed { .. } => {}
+            },
             Some(_) | None => {
                 if settings.max_memory_bytes.is_some_and(|most| most <= bytes) {
                     self.recycle(id, RecycleCause::Memory(bytes));
