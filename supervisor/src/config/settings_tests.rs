@@ -216,6 +216,7 @@ fn recycling_is_off_unless_asked_for_and_idle_or_contradictory_bounds_are_refuse
     for (flags, named) in [
         (["--max-requests-jitter", "5"].as_slice(), "--max-requests"),
         (&["--max-lifetime-jitter", "5s"], "--max-lifetime"),
+        (&["--max-lifetime", "999ms"], "too short"),
         (&["--max-memory", "2GiB", "--max-memory-hard", "2GiB"], "--max-memory-hard"),
     ] {
         let error = recycling(flags, "").expect_err("refused");
