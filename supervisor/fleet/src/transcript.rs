@@ -1,12 +1,14 @@
 //! The language of transcripts, in which a run is told: what happened, and what the fleet ordered. Recordings of real runs and the
 //! scenarios of the tests are written in it, so that a bug report becomes a test by being put beside them.
 //!
-//!     settings workers=2 boot=10s           (first line that is no comment; what is not named has a default)
-//!     0       start                          (milliseconds from the beginning, then the event)
-//!     +400    ready 1                        (or from the line before)
-//!     tick                                   (goes to the next deadline)
-//!     ticks 60s                              (goes through all deadlines of the next 60 s)
-//!      400  → drain 1 within 30000           (an order; made anew whenever the transcript is played)
+//! ```text
+//! settings workers=2 boot=10s           (first line that is no comment; what is not named has a default)
+//! 0       start                          (milliseconds from the beginning, then the event)
+//! +400    ready 1                        (or from the line before)
+//! tick                                   (goes to the next deadline)
+//! ticks 60s                              (goes through all deadlines of the next 60 s)
+//!  400  → drain 1 within 30000           (an order; made anew whenever the transcript is played)
+//! ```
 
 mod events;
 mod orders;
