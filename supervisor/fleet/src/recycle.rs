@@ -86,8 +86,7 @@ impl Fleet {
         }
     }
 
-    /// While another one is missing, it is replaced in good order instead: workers grow together, and nobody would be left who
-    /// serves.
+    /// While another one is missing, its successor is waited for: workers grow together, and nobody would be left who serves.
     fn over_memory(&mut self, id: WorkerId, bytes: u64, most_bytes: u64) {
         let Some(worker) = self.workers.get(&id).cloned() else { return };
         if self.is_running() && self.ready() < self.wanted {
