@@ -83,7 +83,6 @@ fn settings() -> PoolSettings {
         abort_grace_ms: 500,
         shutdown_delay_ms: 0,
         recycling: RecyclingSettings {
-            max_requests: Some(ENOUGH_REQUESTS),
             max_memory_bytes: Some(1),
             max_memory_hard_bytes: Some(TOO_MANY_BYTES),
             ..RecyclingSettings::default()
@@ -141,8 +140,6 @@ fn explore(beginning: Node) -> Explored {
     explored
 }
 
-/// A worker that has answered so many is replaced.
-const ENOUGH_REQUESTS: u64 = 100;
 /// A worker that holds so much is not waited for.
 const TOO_MANY_BYTES: u64 = 1_000;
 
@@ -166,7 +163,6 @@ fn odd(worker: WorkerId, state: StateName) -> Vec<EventKind> {
     match state {
         StateName::Starting => vec![EventKind::SpawnFailed { worker }, EventKind::ChannelBroken { worker }],
         StateName::Ready => vec![
-            EventKind::Heartbeat { worker, requests: ENOUGH_REQUESTS },
             EventKind::MemoryMeasured { worker, bytes: TOO_MANY_BYTES },
             EventKind::Draining { worker },
             EventKind::ReplaceMe { worker },
@@ -174,7 +170,7 @@ fn odd(worker: WorkerId, state: StateName) -> Vec<EventKind> {
         ],
         // Said before the order came.
         StateName::Draining | StateName::Aborting | StateName::Killed => {
-            vec![EventKind::Heartbeat { worker, requests: ENOUGH_REQUESTS }, EventKind::ReplaceMe { worker }]
+            vec![EventKind::MemoryMeasured { worker, bytes: TOO_MANY_BYTES }, EventKind::ReplaceMe { worker }]
         }
     }
 }
