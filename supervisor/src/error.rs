@@ -1,7 +1,7 @@
 //! Expected errors: what a user or an operator can mend. Each has an id, one sentence, a place where there is one,
 //! help, and an exit code. A bug of ours is not one of these: it panics, loudly.
 
-use std::{fmt, process::ExitCode};
+use std::{fmt, io, process::ExitCode};
 
 /// The exit codes of `supervise` (README, "Exit codes"). From 64 up they are those of sysexits.h, which systemd names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +26,17 @@ pub enum ExitStatus {
     Permission = 77,
     /// The configuration file is wrong.
     BadConfig = 78,
+}
+
+impl ExitStatus {
+    /// For a file that could not be written, by what the system says of it.
+    #[must_use]
+    pub fn of_unwritable(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::PermissionDenied => Self::Permission,
+            _ => Self::OsError,
+        }
+    }
 }
 
 impl From<ExitStatus> for ExitCode {

@@ -1,7 +1,7 @@
 //! The pid file: refused while the process that it names lives, replaced when that is gone, removed at the end if it is still ours.
 
 use std::{
-    fs, io,
+    fs,
     path::{Path, PathBuf},
 };
 
@@ -50,12 +50,8 @@ impl PidFile {
         match written {
             Ok(()) => Ok(Self { path: path.to_owned() }),
             Err(error) => {
-                let exit = match error.kind() {
-                    io::ErrorKind::PermissionDenied => ExitStatus::Permission,
-                    _ => ExitStatus::OsError,
-                };
                 let message = format!("the pid file {} cannot be written: {error}", path.display());
-                Err(ExpectedError::new("pid-file/unwritable", exit, message))
+                Err(ExpectedError::new("pid-file/unwritable", ExitStatus::of_unwritable(&error), message))
             }
         }
     }

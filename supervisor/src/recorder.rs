@@ -36,12 +36,8 @@ impl Recorder {
     /// Exit 77 or 71 when the file cannot be made.
     pub fn start(path: &Path, settings: &PoolSettings, seed: u64) -> Expected<Self> {
         let refuse = |error: io::Error| {
-            let exit = match error.kind() {
-                io::ErrorKind::PermissionDenied => ExitStatus::Permission,
-                _ => ExitStatus::OsError,
-            };
             let message = format!("the recording {} cannot be written: {error}", path.display());
-            ExpectedError::new("record/unwritable", exit, message)
+            ExpectedError::new("record/unwritable", ExitStatus::of_unwritable(&error), message)
         };
         let mut beside = path.as_os_str().to_owned();
         beside.push(".old");

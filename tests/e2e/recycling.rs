@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use harness::{
     Machine, Python, Server, http,
-    http::{Connection, Request},
+    http::{Connection, Reply, Request},
     load::Load,
     patient, wait_until,
 };
@@ -21,7 +21,11 @@ fn replaced(server: &Server, reason: &str, at_least: f64) {
 
 /// Asks for `target` on a connection of its own, and says which process answered.
 fn pid_of(server: &Server, target: &str) -> u32 {
-    let reply = http::get(server.address(), target).expect("an answer");
+    answerer(&http::get(server.address(), target).expect("an answer"))
+}
+
+/// Which process gave this answer.
+fn answerer(reply: &Reply) -> u32 {
     reply.text().split_whitespace().last().and_then(|pid| pid.parse().ok()).expect("a process id")
 }
 
@@ -70,10 +74,7 @@ fn max_memory_lets_the_worker_finish() {
     let server = guest::plain(&machine, &python, 2).arguments(["--max-memory", "150MiB"]).start();
     let before = guest::pids(&server);
     let mut held = Connection::open(server.address()).expect("a connection");
-    let heavy: u32 = {
-        let text = held.request(&Request::get("/hold?mib=200")).expect("an answer").text();
-        text.split_whitespace().last().and_then(|pid| pid.parse().ok()).expect("a process id")
-    };
+    let heavy = answerer(&held.request(&Request::get("/hold?mib=200")).expect("an answer"));
     // In flight from before the worker is found out until after its successor is ready.
     held.send(&Request::get("/sleep?ms=6000").bytes()).expect("sent");
     replaced(&server, "max_memory", 1.0);

@@ -32,7 +32,41 @@ const SEED: u64 = 2;
 /// # Errors
 /// A line that is not of the language, with its number, and what is wrong with it.
 pub fn play(written: &str) -> Result<String, String> {
-    Transcript::play(written)
+    let mut settings = PoolSettings {
+        workers: 2,
+        max_surge: 1,
+        boot_timeout_ms: 10_000,
+        heartbeat_timeout_ms: 5_000,
+        graceful_timeout_ms: 30_000,
+        quick_timeout_ms: 2_000,
+        abort_grace_ms: 500,
+        shutdown_delay_ms: 0,
+        recycling: RecyclingSettings::default(),
+    };
+    let numbered = written.lines().enumerate().map(|(before, line)| (before + 1, line));
+    let mut lines = numbered.filter(|(_, line)| !line.contains('→')).peekable();
+    let place = |number: usize, line: &str, error: &str| format!("line {number}, {line:?}: {error}");
+    let mut text = String::new();
+    while let Some((_, line)) = lines.next_if(|(_, line)| line.is_empty() || line.starts_with('#')) {
+        text = text + line + "\n";
+    }
+    let mut seed = SEED;
+    if let Some((number, line)) = lines.next_if(|(_, line)| line.starts_with("settings")) {
+        for word in line.split_whitespace().skip(1) {
+            let changed = match word.strip_prefix("seed=") {
+                Some(value) => events::number(value).map(|value| seed = value),
+                None => events::change(&mut settings, word),
+            };
+            changed.map_err(|error| place(number, line, &error))?;
+        }
+        text = text + line + "\n";
+    }
+    let fleet = Fleet::new(settings.clone(), seed);
+    let mut transcript = Transcript { fleet, settings, now: 0, text };
+    for (number, line) in lines {
+        transcript.line(line).map_err(|error| place(number, line, &error))?;
+    }
+    Ok(transcript.text)
 }
 
 /// Begins an order that is none: the law would keep the shell busy for nothing.
@@ -57,44 +91,6 @@ pub fn order_line(at: Moment, order: &Action) -> String {
 }
 
 impl Transcript {
-    fn play(written: &str) -> Result<String, String> {
-        let mut settings = PoolSettings {
-            workers: 2,
-            max_surge: 1,
-            boot_timeout_ms: 10_000,
-            heartbeat_timeout_ms: 5_000,
-            graceful_timeout_ms: 30_000,
-            quick_timeout_ms: 2_000,
-            abort_grace_ms: 500,
-            shutdown_delay_ms: 0,
-            recycling: RecyclingSettings::default(),
-        };
-        let numbered = written.lines().enumerate().map(|(before, line)| (before + 1, line));
-        let mut lines = numbered.filter(|(_, line)| !line.contains('→')).peekable();
-        let place = |number: usize, line: &str, error: &str| format!("line {number}, {line:?}: {error}");
-        let mut text = String::new();
-        while let Some((_, line)) = lines.next_if(|(_, line)| line.is_empty() || line.starts_with('#')) {
-            text = text + line + "\n";
-        }
-        let mut seed = SEED;
-        if let Some((number, line)) = lines.next_if(|(_, line)| line.starts_with("settings")) {
-            for word in line.split_whitespace().skip(1) {
-                let changed = match word.strip_prefix("seed=") {
-                    Some(value) => events::number(value).map(|value| seed = value),
-                    None => events::change(&mut settings, word),
-                };
-                changed.map_err(|error| place(number, line, &error))?;
-            }
-            text = text + line + "\n";
-        }
-        let fleet = Fleet::new(settings.clone(), seed);
-        let mut transcript = Self { fleet, settings, now: 0, text };
-        for (number, line) in lines {
-            transcript.line(line).map_err(|error| place(number, line, &error))?;
-        }
-        Ok(transcript.text)
-    }
-
     fn line(&mut self, line: &str) -> Result<(), String> {
         self.text = std::mem::take(&mut self.text) + line + "\n";
         let words: Vec<_> = line.split_whitespace().collect();

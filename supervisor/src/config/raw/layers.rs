@@ -2,6 +2,13 @@
 
 use super::RawSettings;
 
+/// Takes each of these fields from the lower layer where the upper one has none.
+macro_rules! fall_back {
+    ($upper:ident, $below:ident: $($field:ident),* $(,)?) => {
+        $($upper.$field = $upper.$field.take().or($below.$field.take());)*
+    };
+}
+
 impl RawSettings {
     /// These settings, and where they say nothing those of `below`.
     #[must_use]
@@ -38,11 +45,8 @@ impl RawSettings {
     }
 
     /// Takes from `below` each value that is not there, for settings that are independent of each other.
-    fn fall_back_to(&mut self, below: Self) {
-        macro_rules! fall_back {
-            ($($field:ident),* $(,)?) => { $(self.$field = self.$field.take().or(below.$field);)* };
-        }
-        fall_back!(
+    fn fall_back_to(&mut self, mut below: Self) {
+        fall_back!(self, below:
             app,
             worker_class,
             workers,
@@ -103,6 +107,7 @@ impl RawSettings {
             ws_ping_interval,
             ws_ping_timeout,
             ws_per_message_deflate,
+            record,
             pid,
             log_level,
             log_format,
@@ -110,28 +115,21 @@ impl RawSettings {
         );
     }
 
-    /// When workers are replaced, and where it is recorded.
+    /// The same for when workers are replaced.
     fn recycling_over(&mut self, below: &mut Self) {
-        macro_rules! fall_back {
-            ($($field:ident),* $(,)?) => { $(self.$field = self.$field.take().or(below.$field.take());)* };
-        }
-        fall_back!(
+        fall_back!(self, below:
             max_requests,
             max_requests_jitter,
             max_lifetime,
             max_lifetime_jitter,
             max_memory,
             max_memory_hard,
-            record,
         );
     }
 
     /// The same for permissions, for the bounds of load, and for what only some protocols and interfaces have.
     fn protocols_over(&mut self, below: &mut Self) {
-        macro_rules! fall_back {
-            ($($field:ident),* $(,)?) => { $(self.$field = self.$field.take().or(below.$field.take());)* };
-        }
-        fall_back!(
+        fall_back!(self, below:
             unix_socket_mode,
             unix_socket_owner,
             umask,
